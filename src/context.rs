@@ -1,0 +1,208 @@
+//! The context: starts and joins the I/O threads, and owns the names of inproc.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
+
+use crate::error::OptionError;
+use crate::mailbox::{SocketId, SocketLink, ToReactor, ToSocket};
+use crate::pipe::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::reactor::{IoHandle, Reactor};
+use crate::socket::inproc::Names;
+
+/// What sockets are made in: it owns the I/O threads, and the names that inproc endpoints refer to.
+///
+/// A program usually has one. A clone is another handle to the same context; sockets hold one too. I/O threads are
+/// started when the first endpoint needs them, so inproc alone runs without any.
+///
+/// When the last handle is dropped, sockets included, the drop waits until what those sockets still had to write is
+/// written, or has lingered long enough (see [`Builder::linger`](crate::Builder::linger)); so a program that returns
+/// from `main` has delivered its messages.
+///
+/// # Examples
+/// ```
+/// use zerowire::{Context, PullSocket, PushSocket};
+///
+/// let context = Context::new();
+/// let mut pull = PullSocket::new(&context);
+/// let endpoint = pull.bind("tcp://127.0.0.1:0")?;
+/// let mut push = PushSocket::new(&context);
+/// push.connect(endpoint)?;
+/// push.send("hello")?;
+/// assert_eq!(pull.recv()?.as_bytes(), b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Context {
+    pub(crate) inner: Arc<Inner>,
+}
+
+impl Context {
+    /// Makes a context with one I/O thread, which is enough for several million messages a second.
+    pub fn new() -> Context {
+        Context { inner: Arc::new(Inner::new(1)) }
+    }
+
+    /// Makes a context with other options.
+    pub fn builder() -> ContextBuilder {
+        ContextBuilder { io_threads: 1 }
+    }
+}
+
+impl Default for Context {
+    fn default() -> Context {
+        Context::new()
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("io_threads", &self.inner.io_threads).finish_non_exhaustive()
+    }
+}
+
+/// The options of a [`Context`].
+///
+/// # Examples
+/// ```
+/// let context = zerowire::Context::builder().io_threads(2).build()?;
+/// assert!(zerowire::Context::builder().io_threads(0).build().is_err());
+/// # Ok::<(), zerowire::OptionError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ContextBuilder {
+    io_threads: usize,
+}
+
+impl ContextBuilder {
+    /// How many I/O threads serve the context's connections, each of which belongs to one of them.
+    ///
+    /// Default 1, allowed 1 to 64. More than one pays when a single core cannot move the bytes of all connections.
+    #[must_use]
+    pub fn io_threads(mut self, threads: usize) -> ContextBuilder {
+        self.io_threads = threads;
+        self
+    }
+
+    /// Makes the context.
+    ///
+    /// # Errors
+    /// [`OptionError::OutOfRange`] names an option outside its range.
+    pub fn build(self) -> Result<Context, OptionError> {
+        if !(1..=IO_THREADS_MAX).contains(&self.io_threads) {
+            return Err(OptionError::OutOfRange {
+                option: "io_threads",
+                value: self.io_threads.to_string(),
+                min: "1".into(),
+                max: IO_THREADS_MAX.to_string(),
+            });
+        }
+        Ok(Context { inner: Arc::new(Inner::new(self.io_threads)) })
+    }
+}
+
+const IO_THREADS_MAX: usize = 64;
+
+/// What all handles share.
+pub(crate) struct Inner {
+    io_threads: usize,
+    threads: Mutex<Vec<IoThread>>,
+    /// Counts the endpoints, to spread them over the I/O threads.
+    turn: AtomicUsize,
+    ids: Arc<AtomicU64>,
+    pub(crate) names: Mutex<Names>,
+    /// The sockets that are alive, to be told when an I/O thread dies.
+    sockets: Arc<Mutex<HashMap<SocketId, Weak<SocketLink>>>>,
+}
+
+struct IoThread {
+    handle: IoHandle,
+    join: Option<JoinHandle<()>>,
+}
+
+impl Inner {
+    fn new(io_threads: usize) -> Inner {
+        Inner {
+            io_threads,
+            threads: Mutex::default(),
+            turn: AtomicUsize::new(0),
+            ids: Arc::new(AtomicU64::new(1)),
+            names: Mutex::default(),
+            sockets: Arc::default(),
+        }
+    }
+
+    /// A number that no socket, pipe or connection of this context had before.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The I/O thread for the next endpoint, started if it is the first.
+    pub(crate) fn io(&self) -> io::Result<IoHandle> {
+        let mut threads = lock(&self.threads);
+        if threads.is_empty() {
+            self.start(&mut threads)?;
+        }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        Ok(threads[turn % threads.len()].handle.clone())
+    }
+
+    fn start(&self, threads: &mut Vec<IoThread>) -> io::Result<()> {
+        let mut reactors = Vec::new();
+        for _ in 0..self.io_threads {
+            reactors.push(Reactor::new(self.ids.clone())?);
+        }
+        let handles: Vec<IoHandle> = reactors.iter().map(Reactor::handle).collect();
+        for (number, mut reactor) in reactors.into_iter().enumerate() {
+            let handle = handles[number].clone();
+            reactor.meet(handles.clone());
+            let sockets = self.sockets.clone();
+            let dying = handle.clone();
+            let join = thread::Builder::new().name(format!("zerowire-io-{number}")).spawn(move || {
+                if reactor.run().is_err() {
+                    dying.declare_dead();
+                    for socket in lock(&sockets).values().filter_map(Weak::upgrade) {
+                        for inbox in [&socket.send, &socket.receive].into_iter().flatten() {
+                            inbox.post(ToSocket::IoThreadDied);
+                        }
+                    }
+                }
+            })?;
+            threads.push(IoThread { handle, join: Some(join) });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn register(&self, socket: &Arc<SocketLink>) {
+        lock(&self.sockets).insert(socket.id, Arc::downgrade(socket));
+    }
+
+    /// The application dropped the socket: its connections linger and end.
+    pub(crate) fn unregister(&self, socket: &Arc<SocketLink>) {
+        lock(&self.sockets).remove(&socket.id);
+        for thread in lock(&self.threads).iter() {
+            thread.handle.post(ToReactor::CloseSocket { socket: socket.id });
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        for thread in &threads {
+            thread.handle.post(ToReactor::Stop);
+        }
+        for join in threads.into_iter().filter_map(|thread| thread.join) {
+            // The last handle may go with a waker that the I/O thread itself drops: it ends on its own then.
+            if join.thread().id() != thread::current().id() {
+                let _ = join.join();
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,49 @@
+//! Brokerless messaging for Rust: the sockets of ZeroMQ over inproc, ipc and tcp.
+//!
+//! Threads, processes and machines talk through typed sockets; there is no server, no C library and no async runtime.
+//! On the wire it is ZMTP 3.1, so every ZeroMQ program in any language is a peer.
+#![cfg_attr(zerowire_loom, allow(dead_code))]
+
+#[cfg(not(zerowire_loom))]
+mod context;
+#[cfg(not(zerowire_loom))]
+mod endpoint;
+#[cfg(not(zerowire_loom))]
+mod engine;
+#[cfg(not(zerowire_loom))]
+mod error;
+#[cfg(not(zerowire_loom))]
+mod mailbox;
+#[cfg(not(zerowire_loom))]
+mod message;
+#[cfg(not(zerowire_loom))]
+mod monitor;
+#[cfg(not(zerowire_loom))]
+mod options;
+mod pipe;
+#[cfg(not(zerowire_loom))]
+mod reactor;
+#[cfg(not(zerowire_loom))]
+mod routing;
+#[cfg(not(zerowire_loom))]
+mod security;
+#[cfg(not(zerowire_loom))]
+mod socket;
+#[cfg(not(zerowire_loom))]
+mod transport;
+mod wire;
+
+#[cfg(not(zerowire_loom))]
+pub use crate::{
+    context::{Context, ContextBuilder},
+    endpoint::{Endpoint, EndpointError, Host, IpcAddress},
+    error::{
+        BindError, ConnectError, DetachError, OptionError, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
+        TryRecvError, TrySendError,
+    },
+    message::Message,
+    monitor::{Event, Monitor, Reason},
+    socket::builder::{Builder, Receives, Sends, Socket},
+    socket::pipeline::{PullSocket, PushSocket},
+    wire::{error::ProtocolError, socket_type::SocketType},
+};

@@ -1,0 +1,185 @@
+//! Where a side that can sleep finds what others have for it: control items, and the names of pipes that became ready.
+//!
+//! Each socket half has one, and so has each I/O thread. Entries are made once per batch, never once per message, so a
+//! mutex is the simplest thing that is fast enough. The sleeper's waker lies under the same lock as the entries: that
+//! is what makes "look, then sleep" one step, and a wake-up is sent only to a side that really sleeps.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
+
+use super::PipeId;
+use super::sync::{AtomicBool, Mutex, Ordering, lock};
+
+/// Takes note that a pipe needs its other side: it has data, or room, or an end.
+///
+/// Called from any thread, at most once per transition; spurious calls are allowed and harmless.
+pub(crate) trait Ready: Send + Sync {
+    fn ready(&self, pipe: PipeId);
+}
+
+/// Stands for the inbox of a socket that is not known yet: an inproc connector waits for its binder.
+#[derive(Default)]
+pub(crate) struct Relay {
+    target: std::sync::OnceLock<std::sync::Arc<dyn Ready>>,
+}
+
+impl Relay {
+    /// Names the target, once. What happened before is seen by the target when it first looks at the pipe.
+    pub(crate) fn lead_to(&self, target: std::sync::Arc<dyn Ready>) {
+        // A second call would mean that a pipe is attached twice; the first target keeps it.
+        let first = self.target.set(target).is_ok();
+        debug_assert!(first);
+    }
+}
+
+impl Ready for Relay {
+    fn ready(&self, pipe: PipeId) {
+        if let Some(target) = self.target.get() {
+            target.ready(pipe);
+        }
+    }
+}
+
+/// An inbox for items of type `T`.
+pub(crate) struct Inbox<T> {
+    mail: Mutex<Mail<T>>,
+    /// Whether `mail` holds anything: a hint for the owner, who is spared the lock in a hot loop. May be stale for a
+    /// moment; the owner takes the lock before it sleeps.
+    filled: AtomicBool,
+}
+
+struct Mail<T> {
+    items: Vec<T>,
+    ready: Vec<PipeId>,
+    /// Present while the owner sleeps, or polls a future that will be woken.
+    sleeper: Option<Waker>,
+}
+
+impl<T> Inbox<T> {
+    pub(crate) fn new() -> Inbox<T> {
+        Inbox {
+            mail: Mutex::new(Mail { items: Vec::new(), ready: Vec::new(), sleeper: None }),
+            filled: AtomicBool::new(false),
+        }
+    }
+
+    /// Adds a control item and wakes the owner if it sleeps.
+    pub(crate) fn post(&self, item: T) {
+        self.add(|mail| mail.items.push(item));
+    }
+
+    /// Wakes the owner, if it sleeps, without telling it anything.
+    pub(crate) fn nudge(&self) {
+        self.add(|_| ());
+    }
+
+    fn add(&self, put: impl FnOnce(&mut Mail<T>)) {
+        let sleeper = {
+            let mut mail = lock(&self.mail);
+            put(&mut mail);
+            self.filled.store(true, Ordering::Relaxed);
+            mail.sleeper.take()
+        };
+        if let Some(waker) = sleeper {
+            wake(waker);
+        }
+    }
+
+    /// Whether there may be something to take.
+    #[inline]
+    pub(crate) fn is_filled(&self) -> bool {
+        self.filled.load(Ordering::Relaxed)
+    }
+
+    /// Moves everything out, appending to the caller's lists. Items come in the order in which they were posted; an
+    /// item about a pipe that was posted before the pipe became ready is in the same call or an earlier one.
+    pub(crate) fn take(&self, items: &mut Vec<T>, ready: &mut Vec<PipeId>) {
+        let mut mail = lock(&self.mail);
+        self.filled.store(false, Ordering::Relaxed);
+        mail.sleeper = None;
+        if items.is_empty() {
+            std::mem::swap(items, &mut mail.items);
+        } else {
+            items.append(&mut mail.items);
+        }
+        if ready.is_empty() {
+            std::mem::swap(ready, &mut mail.ready);
+        } else {
+            ready.append(&mut mail.ready);
+        }
+    }
+
+    /// Registers the owner as asleep, unless there is something to take: then it returns false and registers nothing.
+    pub(crate) fn sleep(&self, waker: &Waker) -> bool {
+        // Cloned and dropped outside the lock: both run code of the executor.
+        let mut incoming = Some(waker.clone());
+        let mut mail = lock(&self.mail);
+        if self.filled.load(Ordering::Relaxed) {
+            drop(mail);
+            return false;
+        }
+        std::mem::swap(&mut mail.sleeper, &mut incoming);
+        drop(mail);
+        true
+    }
+}
+
+impl<T: Send> Ready for Inbox<T> {
+    fn ready(&self, pipe: PipeId) {
+        self.add(|mail| mail.ready.push(pipe));
+    }
+}
+
+/// Calls a waker that may be anybody's code: its panic is not ours.
+pub(crate) fn wake(waker: Waker) {
+    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+}
+
+#[cfg(all(test, not(zerowire_loom)))]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    struct Count(AtomicUsize);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn only_a_sleeping_owner_is_woken_and_only_once() {
+        let inbox = Inbox::new();
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(count.clone());
+        inbox.post('a');
+        assert!(!inbox.sleep(&waker), "there is something to take");
+        let (mut items, mut ready) = (Vec::new(), Vec::new());
+        inbox.take(&mut items, &mut ready);
+        assert_eq!((items.as_slice(), ready.as_slice()), (&['a'][..], &[][..]));
+        assert!(inbox.sleep(&waker));
+        inbox.ready(7);
+        inbox.ready(8);
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        inbox.take(&mut items, &mut ready);
+        assert_eq!(ready, [7, 8]);
+        assert!(!inbox.is_filled());
+    }
+
+    #[test]
+    fn a_panicking_waker_harms_nobody() {
+        struct Bomb;
+        impl Wake for Bomb {
+            fn wake(self: Arc<Self>) {
+                panic!("a foreign waker fails");
+            }
+        }
+        let inbox = Inbox::new();
+        assert!(inbox.sleep(&Waker::from(Arc::new(Bomb))));
+        inbox.post(1);
+        assert!(inbox.is_filled());
+    }
+}

@@ -1,0 +1,359 @@
+//! Loom models: the code of this folder, run through every interleaving that loom finds within its bounds.
+//!
+//! Run with `RUSTFLAGS="--cfg zerowire_loom" cargo test --release --lib pipe::models`. Each model states what it
+//! covers; each was seen to fail when a fence or a store order it is about is taken out of the code.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc as StdArc;
+use std::task::{Wake, Waker};
+
+use loom::sync::{Condvar, Mutex};
+use loom::thread;
+
+use super::chain::chain;
+use super::inbox::{Inbox, Ready};
+use super::outbound::Drained;
+use super::recycle::{Pool, Sizes, Spares};
+use super::{WriteSide, inbound, outbound};
+
+/// So small that every message of two frames spans segments.
+const SIZES: Sizes = Sizes { first: 3, small: 4, block: 0 };
+const PIPE: u64 = 7;
+
+fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 20_000;
+    builder.check(model);
+}
+
+/// A thread that sleeps until its waker is called.
+struct Park {
+    woken: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Park {
+    fn new() -> StdArc<Park> {
+        StdArc::new(Park { woken: Mutex::new(false), changed: Condvar::new() })
+    }
+
+    fn park(&self) {
+        let mut woken = self.woken.lock().unwrap();
+        while !*woken {
+            woken = self.changed.wait(woken).unwrap();
+        }
+        *woken = false;
+    }
+}
+
+impl Wake for Park {
+    fn wake(self: StdArc<Self>) {
+        *self.woken.lock().unwrap() = true;
+        self.changed.notify_one();
+    }
+}
+
+/// Sleeps until the inbox has something, and takes it.
+fn wait(inbox: &Inbox<()>, park: &StdArc<Park>) -> usize {
+    let waker = Waker::from(park.clone());
+    loop {
+        let (mut items, mut ready) = (Vec::new(), Vec::new());
+        inbox.take(&mut items, &mut ready);
+        if !ready.is_empty() {
+            return ready.len();
+        }
+        if inbox.sleep(&waker) {
+            park.park();
+        }
+    }
+}
+
+/// The open segment grows while it is read, messages span segments, drained segments come back and are used again.
+#[test]
+fn chain_hands_over_whole_messages_and_recycles() {
+    explore(3, || {
+        let mut spares = Spares::new(Pool::new(SIZES));
+        let (mut producer, mut consumer) = chain::<u8>(spares.pool());
+        let writer = thread::spawn(move || {
+            for message in 1..=3u8 {
+                // Two pushes a message: 2 + 2 elements do not fit the rest of a segment of 3 or 4.
+                producer.push(&[message], &[message], &mut spares);
+                producer.push(&[message], &[message + 10], &mut spares);
+                producer.end_messages(1);
+                producer.commit();
+                if message == 1 {
+                    // Never published: leaves no trace.
+                    producer.push(&[99, 99], &[99], &mut spares);
+                    producer.rollback();
+                }
+            }
+        });
+        let mut got = Vec::new();
+        while got.len() < 12 {
+            let ready = consumer.peek().to_vec();
+            if ready.is_empty() {
+                assert_eq!(got.len() % 4, 0, "half a message was visible");
+                thread::yield_now();
+            }
+            consumer.skip(ready.len());
+            got.extend(ready);
+        }
+        assert_eq!(got, [1, 1, 1, 11, 2, 2, 2, 12, 3, 3, 3, 13]);
+        writer.join().unwrap();
+    });
+}
+
+/// Elements that own memory are moved out or dropped exactly once, whichever side goes first.
+#[test]
+fn chain_drops_what_was_never_read() {
+    explore(3, || {
+        let counted = StdArc::new(());
+        let mut spares = Spares::new(Pool::new(SIZES));
+        let (mut producer, mut consumer) = chain::<StdArc<()>>(spares.pool());
+        let element = counted.clone();
+        let writer = thread::spawn(move || {
+            for _ in 0..4 {
+                producer.push_message(element.clone(), &mut spares);
+            }
+        });
+        drop(consumer.pop());
+        drop(consumer.pop());
+        drop(consumer);
+        writer.join().unwrap();
+        assert_eq!(StdArc::strong_count(&counted), 1);
+    });
+}
+
+/// A stream that takes at most so many bytes a call, and is full every other time.
+struct Narrow {
+    taken: std::sync::Mutex<(Vec<u8>, bool)>,
+    bytes_max: usize,
+}
+
+impl WriteSide for Narrow {
+    fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut state = self.taken.try_lock().expect("the token lets one side in at a time");
+        let (taken, full) = &mut *state;
+        if self.bytes_max < usize::MAX {
+            *full = !*full;
+            if !*full {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+        }
+        let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).take(self.bytes_max).collect();
+        taken.extend(&all);
+        Ok(all.len())
+    }
+}
+
+/// Sleep and wake-up at the high-water mark, direct writes, a command of the I/O side between frames, short writes.
+fn outbound_model(messages: u8, hwm: u64, direct: bool, command: bool, bytes_max: usize) {
+    outbound::DIRECT_IN_MODELS.set(direct);
+    explore(if command { 2 } else { 3 }, move || {
+        let to_sender = StdArc::new(Inbox::<()>::new());
+        let to_io = StdArc::new(Inbox::<()>::new());
+        let mut spares = Spares::new(Pool::new(SIZES));
+        let (mut sender, mut drainer) = outbound::pipe(PIPE, hwm, spares.pool(), to_sender.clone(), to_io.clone());
+        let side = StdArc::new(Narrow { taken: Default::default(), bytes_max });
+
+        let stream = side.clone();
+        let io = thread::spawn(move || {
+            let park = Park::new();
+            drainer.connect(stream);
+            if command {
+                drainer.owe(&[4, 1, b'!']);
+            }
+            loop {
+                let drained = drainer.drain(usize::MAX);
+                match drained {
+                    Drained::Blocked | Drained::Unfinished => {
+                        thread::yield_now();
+                        continue;
+                    }
+                    Drained::Dry if drainer.finished() == u64::from(messages) && drainer.owes() == 0 => break,
+                    Drained::Dry | Drained::Elsewhere => {}
+                    Drained::Broken(error) => panic!("{error}"),
+                }
+                wait(&to_io, &park);
+            }
+        });
+
+        let park = Park::new();
+        for message in 1..=messages {
+            while !sender.has_room() && !sender.wait_for_room() {
+                wait(&to_sender, &park);
+            }
+            let (accepted, finished) = sender.counts();
+            assert!(accepted - finished < hwm, "the high-water mark is exact");
+            if message % 2 == 0 {
+                sender.frame(&[1, 1], &[message], &mut spares);
+            }
+            sender.frame(&[0, 1], &[message], &mut spares);
+            sender.finish_message();
+        }
+        // The end is told, so that the I/O side looks once more.
+        drop(sender);
+        io.join().unwrap();
+        let mut wire = side.taken.lock().unwrap().0.clone();
+        if command {
+            let at = wire.windows(3).step_by(3).position(|frame| frame == [4, 1, b'!']);
+            let at = at.expect("the command stands between two frames");
+            wire.drain(at * 3..at * 3 + 3);
+        }
+        let expected: Vec<u8> = (1..=messages)
+            .flat_map(|m| if m % 2 == 0 { vec![1, 1, m, 0, 1, m] } else { vec![0, 1, m] })
+            .collect();
+        assert_eq!(wire, expected);
+    });
+}
+
+#[test]
+fn outbound_hwm_1() {
+    outbound_model(3, 1, false, false, usize::MAX);
+}
+
+#[test]
+fn outbound_hwm_2_direct() {
+    outbound_model(3, 2, true, false, usize::MAX);
+}
+
+#[test]
+fn outbound_hwm_3_direct_with_a_command() {
+    outbound_model(3, 3, true, true, usize::MAX);
+}
+
+#[test]
+fn outbound_hwm_1_direct_with_a_command() {
+    outbound_model(2, 1, true, true, usize::MAX);
+}
+
+#[test]
+fn outbound_hwm_2_short_writes() {
+    outbound_model(2, 2, false, false, 2);
+}
+
+#[test]
+fn outbound_hwm_1_direct_short_writes_with_a_command() {
+    outbound_model(2, 1, true, true, 4);
+}
+
+/// A connection that breaks while the application may be writing: the next one gets every unfinished message whole.
+#[test]
+fn outbound_reconnect_repeats_the_half_sent_message() {
+    outbound::DIRECT_IN_MODELS.set(true);
+    explore(2, || {
+        let to_sender = StdArc::new(Inbox::<()>::new());
+        let to_io = StdArc::new(Inbox::<()>::new());
+        let mut spares = Spares::new(Pool::new(SIZES));
+        let (mut sender, mut drainer) = outbound::pipe(PIPE, 3, spares.pool(), to_sender.clone(), to_io.clone());
+        let first = StdArc::new(Narrow { taken: Default::default(), bytes_max: 4 });
+        let second = StdArc::new(Narrow { taken: Default::default(), bytes_max: usize::MAX });
+        let (a, b) = (first.clone(), second.clone());
+        let io = thread::spawn(move || {
+            let park = Park::new();
+            drainer.connect(a);
+            let _ = drainer.drain(usize::MAX);
+            while !drainer.disconnect() {
+                wait(&to_io, &park);
+            }
+            let done = drainer.finished();
+            drainer.connect(b);
+            while drainer.finished() < 2 {
+                if !matches!(drainer.drain(usize::MAX), Drained::Blocked) && drainer.finished() < 2 {
+                    wait(&to_io, &park);
+                }
+            }
+            done
+        });
+        for message in 1..=2 {
+            sender.frame(&[0, 1], &[message], &mut spares);
+            sender.finish_message();
+        }
+        drop(sender);
+        let done = io.join().unwrap() as usize;
+        let wire = second.taken.lock().unwrap().0.clone();
+        let all = [0, 1, 1, 0, 1, 2];
+        assert_eq!(wire, all[done * 3..]);
+        assert!(first.taken.lock().unwrap().0.len() < done * 3 + 3);
+    });
+}
+
+/// The doorbell and the high-water mark of the receiving side.
+fn inbound_model(messages: u64, hwm: u64) {
+    explore(3, move || {
+        let to_writer = StdArc::new(Inbox::<()>::new());
+        let to_reader = StdArc::new(Inbox::<()>::new());
+        let mut spares = Spares::new(Pool::new(SIZES));
+        let ready: StdArc<dyn Ready> = to_writer.clone();
+        let (mut writer, mut reader) = inbound::pipe::<u64>(PIPE, hwm, spares.pool(), ready, to_reader.clone());
+        let sending = thread::spawn(move || {
+            let park = Park::new();
+            for message in 0..messages {
+                while !writer.has_room() && !writer.wait_for_room() {
+                    wait(&to_writer, &park);
+                }
+                let (handed, taken) = writer.counts();
+                assert!(handed - taken < hwm, "the high-water mark is exact");
+                writer.push(message, &mut spares);
+            }
+        });
+        let park = Park::new();
+        let mut expected = 0;
+        loop {
+            match reader.pop() {
+                Some(message) => {
+                    assert_eq!(message, expected);
+                    expected += 1;
+                    reader.took_message();
+                }
+                None => match reader.settle() {
+                    inbound::Settled::Ready => {}
+                    inbound::Settled::Quiet => {
+                        wait(&to_reader, &park);
+                    }
+                    inbound::Settled::Ended => break,
+                },
+            }
+        }
+        assert_eq!(expected, messages);
+        sending.join().unwrap();
+    });
+}
+
+#[test]
+fn inbound_hwm_1() {
+    inbound_model(3, 1);
+}
+
+#[test]
+fn inbound_hwm_2() {
+    inbound_model(4, 2);
+}
+
+#[test]
+fn inbound_hwm_3() {
+    inbound_model(4, 3);
+}
+
+/// Many post, one sleeps: nothing is lost and nobody sleeps over it.
+#[test]
+fn inbox_wakes_its_sleeper() {
+    explore(3, || {
+        let inbox = StdArc::new(Inbox::<()>::new());
+        let posters: Vec<_> = (0..2)
+            .map(|pipe| {
+                let inbox = inbox.clone();
+                thread::spawn(move || inbox.ready(pipe))
+            })
+            .collect();
+        let park = Park::new();
+        let mut seen = 0;
+        while seen < 2 {
+            seen += wait(&inbox, &park);
+        }
+        for poster in posters {
+            poster.join().unwrap();
+        }
+    });
+}

@@ -1,0 +1,489 @@
+//! The way of messages out: a chain of frames, and the drain token that says who writes them to the connection.
+//!
+//! ```text
+//!                    append, or a command is owed
+//!        ┌──────┐ ─────────────────────────────────► ┌──────┐   not connected, handshaking, waiting for room,
+//!        │ Idle │                                    │  Io  │   or writing
+//!        └──────┘ ◄───────────────────────────────── └──────┘
+//!          │  ▲          dry, and looked again          ▲ ▲
+//!   direct │  │ all written                             │ │ something is left, or it failed
+//!          ▼  │                                         │ │
+//!        ┌──────┐ ──────────────────────────────────────┘ │
+//!        │ App  │                                         │ released by the application
+//!        └──────┘ ── the I/O thread asks ─► ┌────────┐ ───┘
+//!                                           │ Wanted │
+//!                                           └────────┘
+//! ```
+//!
+//! Whoever holds the token owns the [`Drain`]: the consuming end of the chain, the stream, the commands owed. `Idle`
+//! means that everything accepted was finished and nobody is at it. The sender publishes a message, then looks at the
+//! token; the I/O thread stores `Idle`, then looks at the count of accepted messages: with a fence between the two steps
+//! on both sides, one of them sees the other.
+//!
+//! A sender that finds the pipe idle, and that is not in the middle of a burst, writes itself (`App`): that saves the
+//! wake-up of the I/O thread, which is most of the time of a round trip. It goes the same way through the chain, so
+//! short writes, errors and accounting are one piece of code. Only the I/O thread judges errors.
+
+use std::io::{self, IoSlice};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::batch::{Batch, Slices};
+use super::chain::{Producer, chain};
+use super::credit::Credit;
+use super::inbox::Ready;
+use super::recycle::{Pool, Spares};
+use super::sync::{Arc, AtomicBool, AtomicU8, AtomicU64, Ordering, UnsafeCell, fence};
+use super::{PipeId, WriteSide};
+
+const IDLE: u8 = 0;
+const IO: u8 = 1;
+const APP: u8 = 2;
+const WANTED: u8 = 3;
+
+/// Makes an outbound pipe. The token starts with the I/O thread, which has no stream yet.
+///
+/// `hwm` bounds the messages that are accepted and not finished. `sender` and `io` are told when the pipe has room
+/// (or ended), and when it has work.
+pub(crate) fn pipe(
+    id: PipeId,
+    hwm: u64,
+    pool: &Arc<Pool<u8>>,
+    sender: std::sync::Arc<dyn Ready>,
+    io: std::sync::Arc<dyn Ready>,
+) -> (Sender, Drainer) {
+    let (producer, consumer) = chain(pool);
+    let shared = Arc::new(Outbound {
+        id,
+        token: AtomicU8::new(IO),
+        accepted: AtomicU64::new(0),
+        finished: Credit::new(id, sender),
+        connected: AtomicBool::new(false),
+        ended: AtomicBool::new(false),
+        closed: AtomicBool::new(false),
+        drain: UnsafeCell::new(Drain {
+            batch: Batch::new(consumer),
+            side: None,
+            commands: Vec::new(),
+            finished: 0,
+            written: 0,
+        }),
+        io,
+    });
+    let sender = Sender {
+        shared: shared.clone(),
+        chain: producer,
+        hwm,
+        accepted: 0,
+        finished_seen: 0,
+        pace: Pace { at: None, accepted: 0 },
+    };
+    (sender, Drainer { shared, owed: Vec::new(), written: 0 })
+}
+
+struct Outbound {
+    id: PipeId,
+    /// Who owns `drain`. Taking it is an Acquire, giving it up a Release: the drain travels with it.
+    token: AtomicU8,
+    /// Messages published in the chain. Written by the sender after the chain's word, with Release: who sees the
+    /// count finds the messages.
+    accepted: AtomicU64,
+    /// Messages whose last byte the kernel took.
+    finished: Credit,
+    /// A handshake succeeded and the connection stands. Written by the I/O thread; a hint for the load balancer.
+    connected: AtomicBool,
+    /// No connection will come any more. Written once by the I/O thread.
+    ended: AtomicBool,
+    /// No message will come any more. Written once by the sender, after its last message.
+    closed: AtomicBool,
+    /// Owned by the holder of the token.
+    drain: UnsafeCell<Drain>,
+    io: std::sync::Arc<dyn Ready>,
+}
+
+// SAFETY: `drain` is reached by the holder of the token only (see the methods); everything else is atomic.
+unsafe impl Sync for Outbound {}
+// SAFETY: as above, and every part is `Send`.
+unsafe impl Send for Outbound {}
+
+/// The application's end.
+pub(crate) struct Sender {
+    shared: Arc<Outbound>,
+    chain: Producer<u8>,
+    hwm: u64,
+    accepted: u64,
+    /// The newest finished count we know; never above the real one.
+    finished_seen: u64,
+    pace: Pace,
+}
+
+impl Sender {
+    pub(crate) fn id(&self) -> PipeId {
+        self.shared.id
+    }
+
+    /// Whether one more message is within the high-water mark.
+    #[inline]
+    pub(crate) fn has_room(&mut self) -> bool {
+        if self.accepted - self.finished_seen < self.hwm {
+            return true;
+        }
+        self.finished_seen = self.shared.finished.done();
+        self.accepted - self.finished_seen < self.hwm
+    }
+
+    /// Whether there is room after all; if not, the sender's inbox will hear when there is.
+    pub(crate) fn wait_for_room(&mut self) -> bool {
+        self.finished_seen = self.shared.finished.want();
+        let room = self.accepted - self.finished_seen < self.hwm;
+        if room {
+            self.shared.finished.unwant();
+        } else {
+            // The wait to come ends a burst, as far as the pace is concerned, but is no reason to write directly.
+            self.pace.at = None;
+        }
+        room
+    }
+
+    /// Appends a frame whose body is copied.
+    #[inline]
+    pub(crate) fn frame(&mut self, header: &[u8], body: &[u8], spares: &mut Spares<u8>) {
+        self.chain.push(header, body, spares);
+    }
+
+    /// Appends a frame whose body is kept by reference until it is finished.
+    pub(crate) fn frame_by_reference(&mut self, header: &[u8], body: Bytes) {
+        self.chain.push_body(header, body);
+    }
+
+    /// Ends the message: from here on it is the pipe's.
+    #[inline]
+    pub(crate) fn finish_message(&mut self) {
+        self.chain.end_messages(1);
+        self.chain.commit();
+        self.accepted += 1;
+        self.shared.accepted.store(self.accepted, Ordering::Release);
+        // Pairs with the fence in `Drainer::drain`: either we see Idle, or the I/O thread sees the new count.
+        fence(Ordering::SeqCst);
+        if self.shared.token.load(Ordering::Relaxed) == IDLE {
+            self.start_drain();
+        }
+    }
+
+    fn start_drain(&mut self) {
+        let shared = &self.shared;
+        if self.pace.allows_direct_write(self.accepted) {
+            if !shared.exchange(IDLE, APP) {
+                return;
+            }
+            // SAFETY: the token is App, which is ours.
+            let outcome = shared.drain.with_mut(|drain| unsafe { (*drain).write(&shared.finished, DIRECT_BYTES_MAX) });
+            self.pace.restart(self.accepted);
+            if matches!(outcome, Drained::Dry) && shared.exchange(APP, IDLE) {
+                return;
+            }
+            // Something is left, or failed, or the I/O thread asked. Release hands the drain over.
+            shared.token.store(IO, Ordering::Release);
+            shared.io.ready(shared.id);
+        } else if shared.exchange(IDLE, IO) {
+            shared.io.ready(shared.id);
+        }
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.shared.connected.load(Ordering::Relaxed)
+    }
+
+    /// Whether no connection will come any more; what was not finished is lost.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.shared.ended.load(Ordering::Acquire)
+    }
+
+    /// Messages accepted since the pipe was made, and how many of them are finished.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.accepted, self.shared.finished.done())
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+        // Whatever the token is: the I/O thread has to start the linger clock.
+        self.shared.io.ready(self.shared.id);
+    }
+}
+
+/// Decides between a direct write and the I/O thread by the average time between the sends since the clock was last
+/// read. The clock is read only when the pipe is found idle, so a burst does not pay for it.
+struct Pace {
+    at: Option<Instant>,
+    /// Messages accepted when the clock was read.
+    accepted: u64,
+}
+
+impl Pace {
+    /// The models decide instead of the clock.
+    #[cfg(zerowire_loom)]
+    fn allows_direct_write(&mut self, accepted: u64) -> bool {
+        *self = Pace { at: None, accepted };
+        DIRECT_IN_MODELS.with(std::cell::Cell::get)
+    }
+
+    #[cfg(not(zerowire_loom))]
+    fn allows_direct_write(&mut self, accepted: u64) -> bool {
+        let now = Instant::now();
+        let sends = u32::try_from(accepted - self.accepted).unwrap_or(u32::MAX);
+        let slow = match self.at {
+            Some(at) => now.saturating_duration_since(at) >= BURST_GAP.saturating_mul(sends),
+            // The first message of a pipe, or the first after a wait at the high-water mark.
+            None => accepted == 1,
+        };
+        *self = Pace { at: Some(now), accepted };
+        slow
+    }
+
+    fn restart(&mut self, accepted: u64) {
+        *self = Pace { at: Some(Instant::now()), accepted };
+    }
+}
+
+#[cfg(zerowire_loom)]
+std::thread_local! {
+    /// Whether the models write directly. One thread of the system runs all threads of a model.
+    pub(super) static DIRECT_IN_MODELS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Sends that follow each other faster than this are a burst, which the I/O thread writes in larger pieces.
+const BURST_GAP: Duration = Duration::from_nanos(1500);
+/// A direct write blocks the application for one system call of at most about this many bytes.
+const DIRECT_BYTES_MAX: usize = 64 * 1024;
+
+/// Commands that wait to be written, in bytes.
+const COMMANDS_BYTES_MAX: usize = 4096;
+
+/// The I/O thread's end.
+pub(crate) struct Drainer {
+    shared: Arc<Outbound>,
+    /// Commands to be written at the next opportunity, waiting for the token.
+    owed: Vec<u8>,
+    /// Bytes written, as of the last drain.
+    written: u64,
+}
+
+/// How far a drain came.
+#[derive(Debug)]
+pub(crate) enum Drained {
+    /// Everything accepted is finished; the token is Idle.
+    Dry,
+    /// The kernel's buffer is full, or there is no stream; the token stays with the I/O thread.
+    Blocked,
+    /// The budget is used up and there is more; the token stays with the I/O thread.
+    Unfinished,
+    /// The connection failed; the token stays with the I/O thread.
+    Broken(io::Error),
+    /// The application is writing; the pipe will be reported ready when it is done.
+    Elsewhere,
+}
+
+impl Drainer {
+    pub(crate) fn id(&self) -> PipeId {
+        self.shared.id
+    }
+
+    /// Gives the pipe its connection. What waits in the chain is written by the next [`drain`](Self::drain).
+    ///
+    /// Only allowed while there is none, when the token is always with the I/O thread.
+    pub(crate) fn connect(&mut self, side: std::sync::Arc<dyn WriteSide>) {
+        self.with_drain(|drain| {
+            debug_assert!(drain.side.is_none());
+            drain.side = Some(side);
+        });
+        self.shared.connected.store(true, Ordering::Relaxed);
+        self.shared.finished.producer_ready();
+    }
+
+    /// Writes until the chain is dry, the kernel's buffer is full, or about `bytes_max` bytes are written.
+    pub(crate) fn drain(&mut self, bytes_max: usize) -> Drained {
+        loop {
+            if !self.claim() {
+                return Drained::Elsewhere;
+            }
+            let owed = std::mem::take(&mut self.owed);
+            let shared = &self.shared;
+            // SAFETY: `claim` said that the token is Io, which is ours.
+            let drain = |drain: *mut Drain| unsafe { (*drain).work(&owed, &shared.finished, bytes_max) };
+            let (outcome, finished, written) = shared.drain.with_mut(drain);
+            self.written = written;
+            if !matches!(outcome, Drained::Dry) {
+                return outcome;
+            }
+            // Release hands the drain to whoever takes the token next.
+            shared.token.store(IDLE, Ordering::Release);
+            // Pairs with the fence in `Sender::finish_message`.
+            fence(Ordering::SeqCst);
+            if shared.accepted.load(Ordering::Acquire) <= finished {
+                return Drained::Dry;
+            }
+        }
+    }
+
+    /// Bytes of a command, written between two frames by the next [`drain`](Self::drain).
+    pub(crate) fn owe(&mut self, command: &[u8]) {
+        self.owed.extend_from_slice(command);
+    }
+
+    /// Whether commands are still to be written, as far as is known without the token.
+    pub(crate) fn owes(&self) -> usize {
+        self.owed.len()
+    }
+
+    /// Takes the connection away and goes back to the start of the first unfinished message. Returns false if the
+    /// application is writing just now: then the pipe will be reported ready, and this is to be called again.
+    pub(crate) fn disconnect(&mut self) -> bool {
+        self.shared.connected.store(false, Ordering::Relaxed);
+        if !self.claim() {
+            return false;
+        }
+        self.owed.clear();
+        let side = self.with_drain(|drain| {
+            drain.batch.rewind();
+            drain.commands.clear();
+            drain.side.take()
+        });
+        drop(side);
+        self.shared.finished.producer_ready();
+        true
+    }
+
+    /// Tells the sender that no connection will come any more.
+    pub(crate) fn end(&mut self) {
+        self.shared.ended.store(true, Ordering::Release);
+        self.shared.finished.producer_ready();
+    }
+
+    /// Whether the sender is gone. Its last message was accepted before.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire)
+    }
+
+    /// Messages accepted and not finished.
+    pub(crate) fn waiting(&self) -> u64 {
+        let finished = self.shared.finished.done();
+        self.shared.accepted.load(Ordering::Acquire).saturating_sub(finished)
+    }
+
+    /// Bytes written to connections, commands included, as of the last drain.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    pub(crate) fn finished(&self) -> u64 {
+        self.shared.finished.done()
+    }
+
+    /// Makes sure that the token is Io. False if the application holds it; then it will hand it over.
+    fn claim(&self) -> bool {
+        loop {
+            // Acquire pairs with the Release of a sender that handed the token over.
+            match self.shared.token.load(Ordering::Acquire) {
+                IO => return true,
+                IDLE if self.shared.exchange(IDLE, IO) => return true,
+                APP if self.shared.exchange(APP, WANTED) => return false,
+                WANTED => return false,
+                // It changed under our eyes: look again.
+                _ => super::sync::pause(),
+            }
+        }
+    }
+
+    fn with_drain<R>(&mut self, action: impl FnOnce(&mut Drain) -> R) -> R {
+        assert!(self.claim(), "the application does not write to a pipe without a connection");
+        // SAFETY: the token is Io, which is ours, and `&mut self` is the only handle that gives it away.
+        self.shared.drain.with_mut(|drain| action(unsafe { &mut *drain }))
+    }
+}
+
+impl Outbound {
+    /// Moves the token. Acquire takes the drain over, Release gives it away.
+    fn exchange(&self, from: u8, to: u8) -> bool {
+        self.token.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// What the holder of the token owns.
+struct Drain {
+    batch: Batch,
+    side: Option<std::sync::Arc<dyn WriteSide>>,
+    /// Commands that come before the next frame.
+    commands: Vec<u8>,
+    /// Messages finished since the pipe was made: the value of the shared counter, which only the holder changes.
+    finished: u64,
+    /// Bytes written since the pipe was made.
+    written: u64,
+}
+
+impl Drain {
+    /// Takes over the commands and writes; also returns the counts of messages finished and bytes written.
+    fn work(&mut self, owed: &[u8], credit: &Credit, bytes_max: usize) -> (Drained, u64, u64) {
+        // A peer that asks and asks and does not read the answers gets no more of them.
+        if self.commands.len() + owed.len() <= COMMANDS_BYTES_MAX {
+            self.commands.extend_from_slice(owed);
+        }
+        let outcome = self.write(credit, bytes_max);
+        (outcome, self.finished, self.written)
+    }
+
+    /// Writes until dry, blocked, or about `bytes_max` bytes are written.
+    fn write(&mut self, credit: &Credit, bytes_max: usize) -> Drained {
+        let Some(side) = self.side.clone() else {
+            return Drained::Blocked;
+        };
+        let mut written = 0;
+        loop {
+            let mut slices = Slices::new();
+            let first = if self.commands.is_empty() {
+                0
+            } else if self.batch.between_frames() {
+                slices.push(IoSlice::new(&self.commands));
+                self.commands.len()
+            } else {
+                0
+            };
+            let frames = if self.commands.is_empty() || first > 0 {
+                self.batch.gather(&mut slices, bytes_max)
+            } else {
+                self.batch.gather_frame(&mut slices)
+            };
+            if slices.is_empty() {
+                return Drained::Dry;
+            }
+            if written >= bytes_max {
+                return Drained::Unfinished;
+            }
+            let result = side.write_vectored(&slices);
+            drop(slices);
+            match result {
+                Ok(0) => return Drained::Broken(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    written += count;
+                    self.written += count as u64;
+                    let commands = count.min(first);
+                    self.commands.drain(..commands);
+                    let messages = self.batch.wrote(count - commands);
+                    if messages > 0 {
+                        self.finished += messages;
+                        credit.set_done(self.finished);
+                        credit.announce();
+                    }
+                    if count < first + frames {
+                        return Drained::Blocked;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Drained::Blocked,
+                Err(error) => return Drained::Broken(error),
+            }
+        }
+    }
+}

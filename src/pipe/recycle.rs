@@ -1,0 +1,171 @@
+//! Drained segments on their way back to the producer, so that a steady flow allocates nothing.
+//!
+//! A [`Pool`] belongs to one producing thread (a socket's send half, or an I/O thread) and serves all its chains.
+//! Consumers push single segments; the owner takes the whole stack at once into its [`Spares`]. Nobody ever pops
+//! a single node from the shared stack, so the classic ABA problem cannot arise.
+
+use std::ptr;
+
+use super::chain::Segment;
+use super::sync::{Arc, AtomicPtr, AtomicUsize, Ordering};
+
+/// Sizes of the segments of one producer's chains, in elements.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// The first segment of each chain: small, because most connections say little. Never recycled.
+    pub(crate) first: usize,
+    /// Every later segment.
+    pub(crate) small: usize,
+    /// Blocks that are read into and handed over whole; 0 where there are none.
+    pub(crate) block: usize,
+}
+
+/// The shared side: where consumers put drained segments.
+pub(crate) struct Pool<T> {
+    sizes: Sizes,
+    small: Stack<T>,
+    blocks: Stack<T>,
+}
+
+impl<T> Pool<T> {
+    pub(crate) fn new(sizes: Sizes) -> Arc<Pool<T>> {
+        Arc::new(Pool { sizes, small: Stack::new(SMALL_MAX), blocks: Stack::new(BLOCKS_MAX) })
+    }
+
+    /// Takes a segment that nobody else can reach any more and whose elements have all been moved out.
+    pub(crate) fn give(&self, mut segment: Box<Segment<T>>) {
+        let capacity = segment.capacity();
+        segment.reset();
+        if capacity == self.sizes.small {
+            self.small.push(segment);
+        } else if capacity == self.sizes.block {
+            self.blocks.push(segment);
+        }
+    }
+}
+
+/// The producer's side: what it has taken back, and where it gets new segments.
+///
+/// `Send` but not shared: one thread at a time owns it, as it owns the producers it serves.
+pub(crate) struct Spares<T> {
+    pool: Arc<Pool<T>>,
+    small: List<T>,
+    blocks: List<T>,
+}
+
+impl<T> Spares<T> {
+    pub(crate) fn new(pool: Arc<Pool<T>>) -> Spares<T> {
+        Spares { pool, small: List::new(), blocks: List::new() }
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<Pool<T>> {
+        &self.pool
+    }
+
+    pub(crate) fn sizes(&self) -> Sizes {
+        self.pool.sizes
+    }
+
+    pub(crate) fn small(&mut self) -> Box<Segment<T>> {
+        let Spares { pool, small, .. } = self;
+        small.pop(&pool.small).unwrap_or_else(|| Segment::new(pool.sizes.small))
+    }
+
+    #[cfg(not(zerowire_loom))]
+    pub(crate) fn block(&mut self, new: impl FnOnce(usize) -> Box<Segment<T>>) -> Box<Segment<T>> {
+        let Spares { pool, blocks, .. } = self;
+        blocks.pop(&pool.blocks).unwrap_or_else(|| new(pool.sizes.block))
+    }
+}
+
+/// How many small segments a pool keeps: 1 MiB of bytes for each socket that was ever that busy.
+const SMALL_MAX: usize = 256;
+/// How many blocks a pool keeps.
+const BLOCKS_MAX: usize = 32;
+
+/// A stack with many pushers and one taker, who takes all.
+struct Stack<T> {
+    /// Newest segment; each one's `next` leads to the one below. Publishes the segment's reset state.
+    head: AtomicPtr<Segment<T>>,
+    /// Segments here or in the owner's list; may be stale by the number of pushers, which only moves the limit.
+    kept: AtomicUsize,
+    limit: usize,
+}
+
+impl<T> Stack<T> {
+    fn new(limit: usize) -> Stack<T> {
+        Stack { head: AtomicPtr::new(ptr::null_mut()), kept: AtomicUsize::new(0), limit }
+    }
+
+    fn push(&self, segment: Box<Segment<T>>) {
+        if self.kept.fetch_add(1, Ordering::Relaxed) >= self.limit {
+            self.kept.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        let node = Box::into_raw(segment);
+        let mut head = self.head.load(Ordering::Relaxed);
+        loop {
+            // SAFETY: `node` came from a Box just now and is not yet reachable by anyone else.
+            unsafe { Segment::set_next(node, head) };
+            // Release pairs with the Acquire of `take_all`: the taker sees the link and the reset segment.
+            match self.head.compare_exchange_weak(head, node, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    /// The whole stack as a linked list, now owned by the caller.
+    fn take_all(&self) -> *mut Segment<T> {
+        if self.head.load(Ordering::Relaxed).is_null() {
+            return ptr::null_mut();
+        }
+        self.head.swap(ptr::null_mut(), Ordering::Acquire)
+    }
+}
+
+impl<T> Drop for Stack<T> {
+    fn drop(&mut self) {
+        drop(List { head: self.take_all() });
+    }
+}
+
+/// A private linked list of recycled segments.
+struct List<T> {
+    head: *mut Segment<T>,
+}
+
+// SAFETY: the list owns its segments, which hold no elements; a segment is `Send` when its elements are.
+unsafe impl<T: Send> Send for List<T> {}
+
+impl<T> List<T> {
+    fn new() -> List<T> {
+        List { head: ptr::null_mut() }
+    }
+
+    /// Takes one segment, refilling the list from the shared stack when it is empty.
+    fn pop(&mut self, stack: &Stack<T>) -> Option<Box<Segment<T>>> {
+        if self.head.is_null() {
+            self.head = stack.take_all();
+        }
+        let segment = self.unlink()?;
+        stack.kept.fetch_sub(1, Ordering::Relaxed);
+        Some(segment)
+    }
+
+    fn unlink(&mut self) -> Option<Box<Segment<T>>> {
+        if self.head.is_null() {
+            return None;
+        }
+        // SAFETY: every pointer in the list came from `Box::into_raw` and is owned by this list alone.
+        let mut segment = unsafe { Box::from_raw(self.head) };
+        self.head = segment.take_next();
+        Some(segment)
+    }
+}
+
+impl<T> Drop for List<T> {
+    fn drop(&mut self) {
+        while self.unlink().is_some() {}
+    }
+}

@@ -1,0 +1,69 @@
+//! A bound endpoint: accepts connections and hands them to the I/O threads in turn.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::endpoint::Endpoint;
+use crate::mailbox::SocketLink;
+use crate::monitor::Event;
+use crate::transport::{Listener, Stream};
+
+pub(super) struct Acceptor {
+    pub(super) socket: Arc<SocketLink>,
+    pub(super) listener: Listener,
+    pub(super) endpoint: Arc<Endpoint>,
+    /// There may be connections to accept. Cleared by the kernel's "would block" only, since its edge comes once.
+    ready: bool,
+    /// No accepting before then: the process was out of descriptors.
+    pub(super) paused_until: Option<Instant>,
+}
+
+impl Acceptor {
+    pub(super) fn new(socket: Arc<SocketLink>, listener: Listener, endpoint: Endpoint) -> Acceptor {
+        Acceptor { socket, listener, endpoint: Arc::new(endpoint), ready: true, paused_until: None }
+    }
+
+    pub(super) fn wake(&mut self) {
+        self.ready = true;
+    }
+
+    /// Accepts up to [`ACCEPTS_PER_TURN`] connections; says whether there may be more.
+    pub(super) fn serve(&mut self, now: Instant, mut hand_over: impl FnMut(Stream, String)) -> bool {
+        if self.paused_until.is_some_and(|until| until > now) {
+            return false;
+        }
+        self.paused_until = None;
+        for _ in 0..ACCEPTS_PER_TURN {
+            if !self.ready {
+                return false;
+            }
+            match self.listener.accept() {
+                Ok((stream, peer)) => {
+                    let endpoint = &self.endpoint;
+                    self.socket
+                        .monitors
+                        .report(|| Event::Accepted { endpoint: endpoint.to_string(), peer: peer.clone() });
+                    hand_over(stream, peer);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
+                Err(error) => {
+                    // Out of descriptors or memory, most likely: those who wait in the backlog stay there.
+                    let endpoint = &self.endpoint;
+                    self.socket.monitors.report(|| Event::AcceptFailed {
+                        endpoint: endpoint.to_string(),
+                        reason: error.into(),
+                    });
+                    self.paused_until = Some(now + ACCEPT_PAUSE);
+                    return false;
+                }
+            }
+        }
+        self.ready
+    }
+}
+
+/// So that a storm of connections does not starve those that stand.
+const ACCEPTS_PER_TURN: usize = 64;
+/// How long accepting stops when the system is out of something.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

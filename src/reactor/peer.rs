@@ -1,0 +1,591 @@
+//! One peer of a socket: its pipes, its connection, and, if this side dialed, what brings the connection back.
+//!
+//! ```text
+//!   dialed:    pause ──► resolve ──► dial ──► handshake ──► traffic ──► ended ──► pause …
+//!   accepted:                                 handshake ──► traffic ──► ended, gone
+//!   closing:   what is accepted is written ──► our side is shut ──► the peer is read to the end ──► gone
+//! ```
+//!
+//! A dialed peer has its pipes from the start, an accepted one from the end of the handshake. A connection that ends
+//! while the application writes to it cannot be taken apart before the application gives the token back: the peer waits
+//! for that ([`Peer::ending`]), which takes one system call.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use mio::{Interest, Token};
+
+use super::Io;
+use super::connection::{Connection, Read, Stage, Tools};
+use super::connector::{Attempt, Connector, Dialing};
+use crate::endpoint::Endpoint;
+use crate::engine::handshake::{Handshake, Local};
+use crate::engine::traffic::{Decoder, Limits};
+use crate::mailbox::{Dial, ReceivePipe, SendPipe, SocketLink, ToSocket};
+use crate::monitor::{Event, Reason};
+use crate::pipe::inbound::{self, Writer};
+use crate::pipe::inbox::Ready;
+use crate::pipe::outbound::{self, Drained, Drainer};
+use crate::pipe::{PipeId, WriteSide};
+use crate::transport::{Address, Stream, StreamOptions};
+
+pub(super) struct Peer {
+    pub(super) pipe: PipeId,
+    pub(super) socket: Arc<SocketLink>,
+    endpoint: Arc<Endpoint>,
+    drainer: Option<Drainer>,
+    inbound: Option<Writer<u8>>,
+    connection: Option<Connection>,
+    connector: Option<Connector>,
+    /// The connection has ended, for this reason, and waits for the application to give the token back.
+    ending: Option<Reason>,
+    closing: Option<Closing>,
+    /// End of the attempt to connect or of the handshake.
+    deadline: Option<Instant>,
+    /// When the loop's timer for this peer fires.
+    pub(super) timer: Option<Instant>,
+    /// Something may be there to write.
+    write_wanted: bool,
+    /// In the loop's run queue.
+    pub(super) queued: bool,
+}
+
+/// The application has closed: how long to go on.
+struct Closing {
+    /// The end, whatever the progress.
+    latest: Instant,
+    /// The end unless there is progress.
+    patience: Instant,
+    /// Messages finished and bytes written when patience was last renewed.
+    progress: (u64, u64),
+}
+
+/// What the loop is to do with the peer next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Wait for an event.
+    Keep,
+    /// There is more to do: serve again after the others.
+    Again,
+    /// Forget it.
+    Remove,
+}
+
+impl Peer {
+    pub(super) fn dialed(dial: Dial, now: Instant) -> Peer {
+        let Dial { socket, endpoint, drainer, inbound } = dial;
+        let connector = Connector::new(&socket.options, now);
+        Peer::new(drainer.id(), socket, Arc::new(endpoint), Some(drainer), inbound, Some(connector))
+    }
+
+    pub(super) fn accepted(pipe: PipeId, socket: Arc<SocketLink>, endpoint: Arc<Endpoint>) -> Peer {
+        Peer::new(pipe, socket, endpoint, None, None, None)
+    }
+
+    fn new(
+        pipe: PipeId,
+        socket: Arc<SocketLink>,
+        endpoint: Arc<Endpoint>,
+        drainer: Option<Drainer>,
+        inbound: Option<Writer<u8>>,
+        connector: Option<Connector>,
+    ) -> Peer {
+        Peer {
+            pipe,
+            socket,
+            endpoint,
+            drainer,
+            inbound,
+            connection: None,
+            connector,
+            ending: None,
+            closing: None,
+            deadline: None,
+            timer: None,
+            write_wanted: false,
+            queued: false,
+        }
+    }
+
+    /// Takes over an accepted stream; its handshake begins. False if the stream cannot be registered.
+    pub(super) fn take_stream(&mut self, mut stream: Stream, peer: String, key: usize, io: &mut Io) -> bool {
+        let options = &self.socket.options;
+        let buffers = StreamOptions { send_buffer: options.send_buffer, receive_buffer: options.receive_buffer };
+        let ready = stream
+            .apply(&buffers)
+            .and_then(|()| io.registry.register(&mut stream, Token(key), Interest::READABLE | Interest::WRITABLE));
+        if let Err(error) = ready {
+            self.report(|endpoint| Event::HandshakeFailed { endpoint, peer, reason: error.into() });
+            return false;
+        }
+        self.deadline = Some(io.now + options.handshake_timeout);
+        let stage = Stage::Handshake(Box::new(self.handshake()));
+        self.connection = Some(Connection::new(stream, peer, stage));
+        io.handshakes.insert(self.pipe, key);
+        true
+    }
+
+    /// The kernel says that the stream is ready.
+    pub(super) fn on_event(&mut self, event: &mio::event::Event) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        if event.is_read_closed() || event.is_error() {
+            connection.read_closed = true;
+            connection.readable = true;
+        }
+        connection.readable |= event.is_readable();
+        if event.is_writable() || event.is_error() {
+            connection.writable = true;
+            self.write_wanted = true;
+        }
+    }
+
+    /// The application has done something with a pipe.
+    pub(super) fn on_ready(&mut self) {
+        self.write_wanted = true;
+    }
+
+    /// The resolver has answered.
+    pub(super) fn on_resolved(&mut self, result: std::io::Result<Vec<std::net::SocketAddr>>, key: usize, io: &mut Io) {
+        let Some(connector) = &mut self.connector else {
+            return;
+        };
+        if !matches!(connector.state, Dialing::Resolving(_)) {
+            return;
+        }
+        match result {
+            Ok(addresses) => {
+                connector.addresses = addresses.into_iter().map(Address::Tcp).collect();
+                self.dial_next(None, key, io);
+            }
+            Err(error) => self.attempt_failed(error.into(), io),
+        }
+    }
+
+    /// The application closed the socket, or disconnected this endpoint.
+    pub(super) fn close(&mut self, now: Instant) {
+        if self.closing.is_none() {
+            let options = &self.socket.options;
+            let latest = now + options.linger_max;
+            let progress = self.progress();
+            self.closing = Some(Closing { latest, patience: now + options.linger, progress });
+            self.write_wanted = true;
+        }
+    }
+
+    /// Ends a handshake to make room for newer ones.
+    pub(super) fn yield_handshake(&mut self, limit: usize, io: &mut Io) {
+        self.connection_ended(Reason::TooManyHandshakes { limit }, io);
+    }
+
+    /// One turn: everything that can be done now, within a budget.
+    pub(super) fn serve(&mut self, key: usize, io: &mut Io) -> Verdict {
+        if let Some(reason) = self.ending.take() {
+            self.connection_ended(reason, io);
+        }
+        let mut again = false;
+        if self.ending.is_none() {
+            self.connect(key, io);
+            again = self.serve_connection(key, io);
+        }
+        if self.is_done(io.now) {
+            self.finish(io);
+            return Verdict::Remove;
+        }
+        self.arm(key, io);
+        if again { Verdict::Again } else { Verdict::Keep }
+    }
+
+    /// Dials, if it is time.
+    fn connect(&mut self, key: usize, io: &mut Io) {
+        let Some(connector) = &mut self.connector else {
+            return;
+        };
+        match connector.state {
+            Dialing::Waiting(until) if until <= io.now => match Connector::attempt(&self.endpoint) {
+                Attempt::Dial(address) => {
+                    connector.addresses = [address].into();
+                    self.dial_next(None, key, io);
+                }
+                Attempt::Resolve(host, port) => {
+                    connector.state = Dialing::Resolving(io.now + self.socket.options.connect_timeout);
+                    io.resolver.resolve(self.pipe, host, port);
+                }
+                Attempt::Impossible(error) => self.attempt_failed(error.into(), io),
+            },
+            Dialing::Resolving(until) if until <= io.now => {
+                io.resolver.cancel(self.pipe);
+                let timeout = self.socket.options.connect_timeout;
+                self.attempt_failed(Reason::ConnectTimeout(timeout), io);
+            }
+            _ => {}
+        }
+    }
+
+    /// Dials the next address of the attempt; without one, the attempt has failed, for the reason given.
+    fn dial_next(&mut self, mut failure: Option<Reason>, key: usize, io: &mut Io) {
+        let options = &self.socket.options;
+        let buffers = StreamOptions { send_buffer: options.send_buffer, receive_buffer: options.receive_buffer };
+        while let Some(address) = self.connector.as_mut().and_then(|connector| connector.addresses.pop_front()) {
+            let dialed = Stream::dial(&address, &buffers).and_then(|mut stream| {
+                io.registry.register(&mut stream, Token(key), Interest::READABLE | Interest::WRITABLE)?;
+                Ok(stream)
+            });
+            match dialed {
+                Ok(stream) => {
+                    let peer = self.endpoint.to_string();
+                    let mut connection = Connection::new(stream, peer, Stage::Dialing);
+                    // The first event says that the attempt is over; a local one may be over already.
+                    connection.writable = true;
+                    self.connection = Some(connection);
+                    self.deadline = Some(io.now + options.connect_timeout);
+                    if let Some(connector) = &mut self.connector {
+                        connector.state = Dialing::Connection;
+                    }
+                    return;
+                }
+                Err(error) => failure = Some(error.into()),
+            }
+        }
+        self.attempt_failed(failure.unwrap_or(Reason::PeerClosed), io);
+    }
+
+    fn attempt_failed(&mut self, reason: Reason, io: &mut Io) {
+        self.report(|endpoint| Event::ConnectFailed { endpoint, reason });
+        self.pause(io);
+    }
+
+    fn pause(&mut self, io: &mut Io) {
+        self.deadline = None;
+        if let Some(connector) = &mut self.connector {
+            let delay = connector.pause(io.now);
+            if self.closing.is_none() {
+                self.report(|endpoint| Event::Retrying { endpoint, delay });
+            }
+        }
+    }
+
+    /// Moves the connection on. Returns whether there is more to do at once.
+    fn serve_connection(&mut self, key: usize, io: &mut Io) -> bool {
+        let Some(connection) = &mut self.connection else {
+            return false;
+        };
+        if self.deadline.is_some_and(|deadline| deadline <= io.now) {
+            let options = &self.socket.options;
+            let reason = match connection.stage {
+                Stage::Dialing => Reason::ConnectTimeout(options.connect_timeout),
+                _ => Reason::HandshakeTimeout(options.handshake_timeout),
+            };
+            self.connection_failed(reason, key, io);
+            return false;
+        }
+        if matches!(connection.stage, Stage::Dialing) && connection.writable {
+            match connection.stream.dialed() {
+                Ok(true) => {
+                    connection.stage = Stage::Handshake(Box::new(handshake(&self.socket)));
+                    let peer = connection.peer.clone();
+                    self.deadline = Some(io.now + self.socket.options.handshake_timeout);
+                    self.report(|endpoint| Event::Connected { endpoint, peer });
+                }
+                Ok(false) => connection.writable = false,
+                Err(error) => {
+                    self.connection_failed(error.into(), key, io);
+                    return false;
+                }
+            }
+        }
+        if let Err(reason) = self.serve_handshake(io) {
+            self.connection_failed(reason, key, io);
+            return false;
+        }
+        let again = self.serve_traffic(io);
+        match again {
+            Ok(again) => again,
+            Err(reason) => {
+                self.connection_ended(reason, io);
+                false
+            }
+        }
+    }
+
+    fn serve_handshake(&mut self, io: &mut Io) -> Result<(), Reason> {
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
+        if !matches!(connection.stage, Stage::Handshake(_)) {
+            return Ok(());
+        }
+        let mut tools = Tools { block: &mut io.block, spares: &mut io.spares };
+        let read = connection.read_handshake(&mut tools);
+        let Stage::Handshake(handshake) = &mut connection.stage else {
+            return Ok(());
+        };
+        let written = flush(&connection.stream, handshake.output(), &mut connection.writable);
+        let Some(peer) = read? else {
+            return written;
+        };
+        written?;
+        if !handshake.output().is_empty() {
+            // A handshake fits the kernel's empty buffer; a peer that makes it not fit is up to no good.
+            return Err(Reason::HandshakeTimeout(self.socket.options.handshake_timeout));
+        }
+        self.establish(peer.socket_type, io);
+        Ok(())
+    }
+
+    /// The handshake has succeeded: messages may flow.
+    fn establish(&mut self, peer_type: Option<crate::wire::socket_type::SocketType>, io: &mut Io) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        let options = &self.socket.options;
+        connection.stage = Stage::Traffic(Decoder::new(Limits {
+            message_bytes_max: options.max_message_bytes,
+            message_parts_max: options.max_message_parts,
+            command_bytes_max: COMMAND_BYTES_MAX,
+        }));
+        self.deadline = None;
+        io.handshakes.remove(&self.pipe);
+        if let Some(connector) = &mut self.connector {
+            connector.succeeded();
+        }
+        let side: Arc<dyn WriteSide> = connection.stream.clone();
+        let peer = connection.peer.clone();
+        match &mut self.drainer {
+            Some(drainer) => drainer.connect(side),
+            None => self.attach(side, io),
+        }
+        self.write_wanted = true;
+        self.report(|endpoint| Event::HandshakeSucceeded { endpoint, peer, peer_type });
+    }
+
+    /// Makes the pipes of an accepted peer and gives the socket its ends, the sending half first.
+    fn attach(&mut self, side: Arc<dyn WriteSide>, io: &mut Io) {
+        let socket = &self.socket;
+        let (Some(inbox), ready) = (socket.send.clone().or_else(|| socket.receive.clone()), io.handle.ready()) else {
+            return;
+        };
+        let (sender, mut drainer) =
+            outbound::pipe(self.pipe, socket.options.send_hwm, &socket.byte_pool, inbox, ready.clone());
+        drainer.connect(side);
+        self.drainer = Some(drainer);
+        if let Some(inbox) = &socket.send {
+            inbox.post(ToSocket::Send(SendPipe::Wire(sender)));
+        }
+        if let Some(inbox) = &socket.receive {
+            let (writer, reader) = inbound::pipe(
+                self.pipe,
+                socket.options.receive_hwm,
+                io.spares.pool(),
+                ready,
+                inbox.clone() as Arc<dyn Ready>,
+            );
+            self.inbound = Some(writer);
+            inbox.post(ToSocket::Receive(ReceivePipe::Wire(reader)));
+        }
+    }
+
+    fn serve_traffic(&mut self, io: &mut Io) -> Result<bool, Reason> {
+        let (Some(connection), Some(drainer)) = (&mut self.connection, &mut self.drainer) else {
+            return Ok(false);
+        };
+        let mut tools = Tools { block: &mut io.block, spares: &mut io.spares };
+        if matches!(connection.stage, Stage::Draining) {
+            return match connection.read_to_end(&mut tools) {
+                Read::Idle => Ok(false),
+                Read::More => Ok(true),
+                Read::Ended(reason) => Err(reason),
+            };
+        }
+        if !matches!(connection.stage, Stage::Traffic(_)) {
+            return Ok(false);
+        }
+        if self.inbound.as_ref().is_some_and(Writer::is_abandoned) && self.closing.is_none() {
+            return Err(Reason::Closed);
+        }
+        let mut again = match connection.read_traffic(&mut self.inbound, drainer, &mut tools) {
+            Read::Idle => false,
+            Read::More => true,
+            Read::Ended(reason) => return Err(reason),
+        };
+        let mut dry = false;
+        if std::mem::take(&mut self.write_wanted) || drainer.owes() > 0 {
+            if connection.write_failure.is_some() {
+                return Ok(again);
+            }
+            match drainer.drain(WRITE_BYTES_PER_TURN) {
+                Drained::Dry => dry = true,
+                Drained::Blocked | Drained::Elsewhere => {}
+                Drained::Unfinished => {
+                    self.write_wanted = true;
+                    again = true;
+                }
+                Drained::Broken(error) => {
+                    // What the peer sent before it went is still read; the end of that ends the connection.
+                    connection.write_failure = Some(error.into());
+                    connection.read_closed = true;
+                    connection.readable = true;
+                    again = true;
+                }
+            }
+        }
+        if self.closing.is_some() && dry {
+            if drainer.finished() == 0 {
+                return Err(Reason::Closed);
+            }
+            connection.stream.shutdown_write()?;
+            connection.stage = Stage::Draining;
+            connection.readable = true;
+            again = true;
+        }
+        Ok(again)
+    }
+
+    /// An attempt or a handshake failed: other addresses may do better.
+    fn connection_failed(&mut self, reason: Reason, key: usize, io: &mut Io) {
+        let dialing = self.connection.as_ref().is_some_and(|connection| matches!(connection.stage, Stage::Dialing));
+        if !dialing {
+            self.connection_ended(reason, io);
+            return;
+        }
+        self.drop_connection(io);
+        self.dial_next(Some(reason), key, io);
+    }
+
+    /// Takes the connection apart. Tried again when the application holds the token.
+    fn connection_ended(&mut self, reason: Reason, io: &mut Io) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        let handshaking = matches!(connection.stage, Stage::Dialing | Stage::Handshake(_));
+        if !handshaking {
+            // Ends a write of the application that is under way.
+            let _ = connection.stream.shutdown();
+            if self.drainer.as_mut().is_some_and(|drainer| !drainer.disconnect()) {
+                self.ending = Some(reason);
+                return;
+            }
+        }
+        let peer = connection.peer.clone();
+        if let Some(inbound) = &mut self.inbound {
+            inbound.rollback();
+        }
+        self.drop_connection(io);
+        if handshaking {
+            self.report(|endpoint| Event::HandshakeFailed { endpoint, peer, reason });
+        } else {
+            self.report(|endpoint| Event::Disconnected { endpoint, peer, reason });
+        }
+        self.pause(io);
+    }
+
+    fn drop_connection(&mut self, io: &mut Io) {
+        io.handshakes.remove(&self.pipe);
+        self.deadline = None;
+        if let Some(connection) = self.connection.take() {
+            // The descriptor closes with the last owner, which may be the application for a moment.
+            let _ = connection.stream.deregister(&io.registry);
+        }
+    }
+
+    /// Whether nothing is left to do for this peer.
+    fn is_done(&mut self, now: Instant) -> bool {
+        if self.ending.is_some() {
+            return false;
+        }
+        if self.connection.is_none() && self.connector.is_none() {
+            return true;
+        }
+        let progress = self.progress();
+        let linger = self.socket.options.linger;
+        let Some(closing) = &mut self.closing else {
+            // A dialed socket half that is gone without a word: the receiving socket was dropped.
+            return false;
+        };
+        if self.drainer.as_ref().is_none_or(|drainer| drainer.waiting() == 0)
+            && !self.connection.as_ref().is_some_and(Connection::is_established)
+        {
+            return true;
+        }
+        let (finished, bytes) = closing.progress;
+        if progress.0 > finished || progress.1 >= bytes + PROGRESS_BYTES {
+            closing.progress = progress;
+            closing.patience = now + linger;
+        }
+        closing.patience.min(closing.latest) <= now
+    }
+
+    /// The last act: whatever is left is lost, and told.
+    fn finish(&mut self, io: &mut Io) {
+        io.resolver.cancel(self.pipe);
+        if let Some(connection) = &self.connection {
+            let messages = self.drainer.as_ref().map_or(0, Drainer::waiting);
+            let reason = if messages > 0 { Reason::LingerExpired { messages } } else { Reason::Closed };
+            let peer = connection.peer.clone();
+            let graceful = messages == 0;
+            if !graceful {
+                let _ = connection.stream.shutdown();
+            }
+            self.report(|endpoint| Event::Disconnected { endpoint, peer, reason });
+        }
+        if let Some(drainer) = &mut self.drainer {
+            drainer.disconnect();
+            drainer.end();
+        }
+        self.drop_connection(io);
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        self.drainer.as_ref().map_or((0, 0), |drainer| (drainer.finished(), drainer.written()))
+    }
+
+    /// Makes sure that the loop comes back when something is due.
+    fn arm(&mut self, key: usize, io: &mut Io) {
+        let mut due = self.deadline;
+        let mut earlier = |at: Instant| due = Some(due.map_or(at, |due: Instant| due.min(at)));
+        if let Some(Connector { state: Dialing::Waiting(until) | Dialing::Resolving(until), .. }) = &self.connector {
+            earlier(*until);
+        }
+        if let Some(closing) = &self.closing {
+            earlier(closing.patience.min(closing.latest));
+        }
+        if let Some(due) = due {
+            if self.timer.is_none_or(|timer| timer > due) {
+                self.timer = Some(due);
+                io.timers.add(due, key);
+            }
+        }
+    }
+
+    fn handshake(&self) -> Handshake {
+        handshake(&self.socket)
+    }
+
+    fn report(&self, event: impl FnOnce(String) -> Event) {
+        self.socket.monitors.report(|| event(self.endpoint.to_string()));
+    }
+}
+
+fn handshake(socket: &SocketLink) -> Handshake {
+    Handshake::new(Local { socket_type: socket.socket_type, identity: bytes::Bytes::new(), as_server: false })
+}
+
+/// Writes what the handshake has to say.
+fn flush(stream: &Stream, output: &mut Vec<u8>, writable: &mut bool) -> Result<(), Reason> {
+    while *writable && !output.is_empty() {
+        match stream.write_vectored(&[std::io::IoSlice::new(output)]) {
+            Ok(count) => drop(output.drain(..count)),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => *writable = false,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Written in one turn before the other connections have theirs.
+const WRITE_BYTES_PER_TURN: usize = 256 * 1024;
+/// Commands are short; the longest that is known carries a topic or a handshake's properties.
+const COMMAND_BYTES_MAX: u64 = 4096;
+/// As much as this renews the patience of a closing peer, as a finished message does.
+const PROGRESS_BYTES: u64 = 64 * 1024;

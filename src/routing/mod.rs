@@ -1,0 +1,4 @@
+//! Which peer is next: pure rules over small keys, without pipes, clocks or threads.
+
+pub(crate) mod fair_queue;
+pub(crate) mod load_balancer;

@@ -1,0 +1,91 @@
+//! Messages to frames and back, on the application's side of a pipe.
+
+use crate::message::{Builder, Message, PartRef};
+use crate::pipe::chain::Consumer;
+use crate::pipe::outbound::Sender;
+use crate::pipe::recycle::Spares;
+use crate::wire::frame::{Header, encode_header};
+
+/// Bodies from this length on are kept by reference instead of copied into the pipe.
+pub(crate) const BY_REFERENCE_MIN: usize = 4096;
+
+/// Appends the message to the pipe, which must have room.
+#[inline]
+pub(crate) fn send(pipe: &mut Sender, message: &Message, spares: &mut Spares<u8>) {
+    match message.single() {
+        Some(part) => frame(pipe, part, false, spares),
+        None => {
+            let mut parts = message.part_refs().peekable();
+            while let Some(part) = parts.next() {
+                frame(pipe, part, parts.peek().is_some(), spares);
+            }
+        }
+    }
+    pipe.finish_message();
+}
+
+#[inline]
+fn frame(pipe: &mut Sender, part: PartRef<'_>, more: bool, spares: &mut Spares<u8>) {
+    let mut header = [0; 9];
+    match part {
+        PartRef::Shared(body) if body.len() >= BY_REFERENCE_MIN => {
+            let length = encode_header(more, body.len(), &mut header);
+            pipe.frame_by_reference(&header[..length], body.clone());
+        }
+        PartRef::Shared(body) => {
+            let length = encode_header(more, body.len(), &mut header);
+            pipe.frame(&header[..length], body, spares);
+        }
+        PartRef::Slice(body) => {
+            let length = encode_header(more, body.len(), &mut header);
+            pipe.frame(&header[..length], body, spares);
+        }
+    }
+}
+
+/// Takes the next message out of the chain, which holds whole messages only. `None` if there is none.
+#[inline]
+pub(crate) fn receive(chain: &mut Consumer<u8>) -> Option<Message> {
+    let bytes = chain.peek();
+    let header = Header::parse(bytes).ok()??;
+    if header.is_last() {
+        if let Some(body) = bytes[header.header_bytes..].get(..body_bytes(&header)) {
+            let message = Message::copied(body);
+            let taken = header.header_bytes + body.len();
+            chain.skip(taken);
+            return Some(message);
+        }
+    }
+    Some(receive_parts(chain))
+}
+
+/// The general case: several parts, or bodies by reference.
+fn receive_parts(chain: &mut Consumer<u8>) -> Message {
+    let mut parts = Builder::default();
+    loop {
+        let bytes = chain.peek();
+        let Ok(Some(header)) = Header::parse(bytes) else {
+            // The I/O thread has walked every frame before it handed them over, and a message comes as a whole.
+            debug_assert!(false, "the chain holds whole messages");
+            return parts.finish();
+        };
+        match bytes[header.header_bytes..].get(..body_bytes(&header)) {
+            Some(body) => {
+                parts.push_slice(body);
+                let taken = header.header_bytes + body.len();
+                chain.skip(taken);
+            }
+            None => {
+                chain.skip(header.header_bytes);
+                parts.push_bytes(chain.take_body().unwrap_or_default());
+            }
+        }
+        if header.is_last() {
+            return parts.finish();
+        }
+    }
+}
+
+fn body_bytes(header: &Header) -> usize {
+    usize::try_from(header.body_bytes).unwrap_or(usize::MAX)
+}
