@@ -42,7 +42,9 @@ pub struct Context {
 impl Context {
     /// Makes a context with one I/O thread, which is enough for several million messages a second.
     pub fn new() -> Context {
-        Context { inner: Arc::new(Inner::new(1)) }
+        Context {
+            inner: Arc::new(Inner::new(1)),
+        }
     }
 
     /// Makes a context with other options.
@@ -59,7 +61,9 @@ impl Default for Context {
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context").field("io_threads", &self.inner.io_threads).finish_non_exhaustive()
+        f.debug_struct("Context")
+            .field("io_threads", &self.inner.io_threads)
+            .finish_non_exhaustive()
     }
 }
 
@@ -99,7 +103,9 @@ impl ContextBuilder {
                 max: IO_THREADS_MAX.to_string(),
             });
         }
-        Ok(Context { inner: Arc::new(Inner::new(self.io_threads)) })
+        Ok(Context {
+            inner: Arc::new(Inner::new(self.io_threads)),
+        })
     }
 }
 
@@ -160,17 +166,22 @@ impl Inner {
             reactor.meet(handles.clone());
             let sockets = self.sockets.clone();
             let dying = handle.clone();
-            let join = thread::Builder::new().name(format!("zerowire-io-{number}")).spawn(move || {
-                if reactor.run().is_err() {
-                    dying.declare_dead();
-                    for socket in lock(&sockets).values().filter_map(Weak::upgrade) {
-                        for inbox in [&socket.send, &socket.receive].into_iter().flatten() {
-                            inbox.post(ToSocket::IoThreadDied);
+            let join = thread::Builder::new()
+                .name(format!("zerowire-io-{number}"))
+                .spawn(move || {
+                    if reactor.run().is_err() {
+                        dying.declare_dead();
+                        for socket in lock(&sockets).values().filter_map(Weak::upgrade) {
+                            for inbox in [&socket.send, &socket.receive].into_iter().flatten() {
+                                inbox.post(ToSocket::IoThreadDied);
+                            }
                         }
                     }
-                }
-            })?;
-            threads.push(IoThread { handle, join: Some(join) });
+                })?;
+            threads.push(IoThread {
+                handle,
+                join: Some(join),
+            });
         }
         Ok(())
     }

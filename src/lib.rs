@@ -12,6 +12,8 @@ mod endpoint;
 mod engine;
 #[cfg(not(zerowire_loom))]
 mod error;
+#[cfg(all(not(zerowire_loom), any(fuzzing, test)))]
+pub mod fuzzing;
 #[cfg(not(zerowire_loom))]
 mod mailbox;
 #[cfg(not(zerowire_loom))]
@@ -38,10 +40,10 @@ pub use crate::{
     context::{Context, ContextBuilder},
     endpoint::{Endpoint, EndpointError, Host, IpcAddress},
     error::{
-        BindError, ConnectError, DetachError, OptionError, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
-        TryRecvError, TrySendError,
+        BindError, ConnectError, DetachError, OptionError, RecvError, RecvTimeoutError, SendError,
+        SendTimeoutError, TryRecvError, TrySendError,
     },
-    message::Message,
+    message::{IntoParts, Message, Part, Parts},
     monitor::{Event, Monitor, Reason},
     socket::builder::{Builder, Receives, Sends, Socket},
     socket::pipeline::{PullSocket, PushSocket},

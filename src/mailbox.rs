@@ -19,19 +19,35 @@ use crate::wire::socket_type::SocketType;
 /// What an application thread, or another I/O thread, tells an I/O thread.
 pub(crate) enum ToReactor {
     /// Accept connections for the socket.
-    Listen { socket: Arc<SocketLink>, listener: Listener, endpoint: Endpoint },
+    Listen {
+        socket: Arc<SocketLink>,
+        listener: Listener,
+        endpoint: Endpoint,
+    },
     /// Stop accepting; answered when the address is free again.
-    Unlisten { socket: SocketId, endpoint: Endpoint, done: SyncSender<()> },
+    Unlisten {
+        socket: SocketId,
+        endpoint: Endpoint,
+        done: SyncSender<()>,
+    },
     /// Keep a connection to the endpoint, for as long as the pipe is not closed.
     Dial(Box<Dial>),
     /// Close the dialed pipe with linger.
     Undial { pipe: PipeId },
     /// A connection that another I/O thread accepted.
-    Adopt { socket: Arc<SocketLink>, stream: Stream, endpoint: Arc<Endpoint>, peer: String },
+    Adopt {
+        socket: Arc<SocketLink>,
+        stream: Stream,
+        endpoint: Arc<Endpoint>,
+        peer: String,
+    },
     /// The application dropped the socket: close its listeners, let its connections linger.
     CloseSocket { socket: SocketId },
     /// The resolver answered.
-    Resolved { pipe: PipeId, result: std::io::Result<Vec<std::net::SocketAddr>> },
+    Resolved {
+        pipe: PipeId,
+        result: std::io::Result<Vec<std::net::SocketAddr>>,
+    },
     /// The context is gone: end when nothing lingers any more.
     Stop,
 }

@@ -131,7 +131,10 @@ pub enum Reason {
 
 impl From<io::Error> for Reason {
     fn from(error: io::Error) -> Reason {
-        Reason::Io { kind: error.kind(), message: error.to_string() }
+        Reason::Io {
+            kind: error.kind(),
+            message: error.to_string(),
+        }
     }
 }
 
@@ -168,10 +171,18 @@ impl Monitor {
                 return Some(event);
             }
             state = match deadline {
-                None => self.events.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => self
+                    .events
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let left = deadline.checked_duration_since(Instant::now())?;
-                    self.events.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                    self.events
+                        .changed
+                        .wait_timeout(state, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
                 }
             };
         }
@@ -215,7 +226,10 @@ pub(crate) struct Monitors {
 impl Monitors {
     pub(crate) fn add(&self) -> Monitor {
         let events = Arc::new(Events::default());
-        self.list.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&events));
+        self.list
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::downgrade(&events));
         Monitor { events }
     }
 
@@ -255,7 +269,9 @@ mod tests {
         let monitors = Monitors::default();
         let monitor = monitors.add();
         for _ in 0..WAITING_MAX + 5 {
-            monitors.report(|| Event::Listening { endpoint: "inproc://a".into() });
+            monitors.report(|| Event::Listening {
+                endpoint: "inproc://a".into(),
+            });
         }
         assert_eq!(monitor.missed(), 5);
         let mut seen = 0;
@@ -269,7 +285,9 @@ mod tests {
     fn nobody_listening_costs_no_event() {
         let monitors = Monitors::default();
         drop(monitors.add());
-        monitors.report(|| Event::Listening { endpoint: "inproc://a".into() });
+        monitors.report(|| Event::Listening {
+            endpoint: "inproc://a".into(),
+        });
         monitors.report(|| unreachable!("the dropped monitor was forgotten"));
     }
 }

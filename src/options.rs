@@ -48,8 +48,16 @@ impl Options {
         within("max_message_bytes", self.max_message_bytes, 1, MESSAGE_BYTES_MAX)?;
         within("max_message_parts", self.max_message_parts.into(), 1, 1 << 20)?;
         within("backlog", self.backlog.into(), 1, 65_535)?;
-        for (option, value) in [("send_buffer", self.send_buffer), ("receive_buffer", self.receive_buffer)] {
-            within(option, value.map_or(BUFFER_BYTES_MAX, |bytes| bytes as u64), 1, BUFFER_BYTES_MAX)?;
+        for (option, value) in [
+            ("send_buffer", self.send_buffer),
+            ("receive_buffer", self.receive_buffer),
+        ] {
+            within(
+                option,
+                value.map_or(BUFFER_BYTES_MAX, |bytes| bytes as u64),
+                1,
+                BUFFER_BYTES_MAX,
+            )?;
         }
         let day = Duration::from_secs(86_400);
         let milli = Duration::from_millis(1);
@@ -79,7 +87,12 @@ fn within(option: &'static str, value: u64, min: u64, max: u64) -> Result<(), Op
     })
 }
 
-fn time_within(option: &'static str, value: Duration, min: Duration, max: Duration) -> Result<(), OptionError> {
+fn time_within(
+    option: &'static str,
+    value: Duration,
+    min: Duration,
+    max: Duration,
+) -> Result<(), OptionError> {
     if (min..=max).contains(&value) {
         return Ok(());
     }
@@ -102,9 +115,18 @@ mod tests {
 
     #[test]
     fn a_value_outside_its_range_is_named() {
-        let options = Options { send_hwm: 0, ..Options::default() };
-        assert_eq!(options.check().unwrap_err().to_string(), "option send_hwm is 0, allowed is 1 to 1000000");
-        let options = Options { reconnect_max: Duration::from_millis(50), ..Options::default() };
+        let options = Options {
+            send_hwm: 0,
+            ..Options::default()
+        };
+        assert_eq!(
+            options.check().unwrap_err().to_string(),
+            "option send_hwm is 0, allowed is 1 to 1000000"
+        );
+        let options = Options {
+            reconnect_max: Duration::from_millis(50),
+            ..Options::default()
+        };
         assert_eq!(
             options.check().unwrap_err().to_string(),
             "option reconnect_max is 50ms, allowed is 100ms to 86400s"

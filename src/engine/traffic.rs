@@ -156,8 +156,6 @@ impl Decoder {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
     use crate::wire::command;
     use crate::wire::frame::{BODY_BYTES_MAX, HEADER_BYTES_MAX, encode_header};
@@ -403,27 +401,5 @@ mod tests {
         };
         decoder.large_frame_done(header);
         assert!(decoder.in_message());
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_give_one_outcome(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            crate::fuzzing::traffic(&bytes);
-        }
-
-        #[test]
-        fn any_frames_give_one_outcome(
-            frames in prop::collection::vec((any::<bool>(), any::<bool>(), prop::collection::vec(any::<u8>(), 0..300)), 0..12)
-        ) {
-            let mut bytes = Vec::new();
-            for (is_command, more, body) in frames {
-                if is_command {
-                    command::subscribe(&body[..body.len().min(40)], &mut bytes);
-                } else {
-                    bytes.extend(part(more, &body));
-                }
-            }
-            crate::fuzzing::traffic(&bytes);
-        }
     }
 }

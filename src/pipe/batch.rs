@@ -49,8 +49,18 @@ unsafe impl Send for Batch {}
 
 impl Batch {
     pub(super) fn new(chain: Consumer<u8>) -> Batch {
-        let start = Place { segment: chain.segment, offset: 0, counted: 0 };
-        Batch { chain, boundary: start, next: start, frame: 0, last: (start.segment, 0) }
+        let start = Place {
+            segment: chain.segment,
+            offset: 0,
+            counted: 0,
+        };
+        Batch {
+            chain,
+            boundary: start,
+            next: start,
+            frame: 0,
+            last: (start.segment, 0),
+        }
     }
 
     /// Whether the next byte to write begins a frame, so that a command may be written first.
@@ -60,7 +70,11 @@ impl Batch {
 
     /// Lends the bytes to write next, about `bytes_max` at most, and returns how many they are.
     pub(super) fn gather<'a>(&'a mut self, slices: &mut Slices<'a>, bytes_max: usize) -> usize {
-        let Place { mut segment, mut offset, .. } = self.next;
+        let Place {
+            mut segment,
+            mut offset,
+            ..
+        } = self.next;
         let mut bytes = 0;
         loop {
             // SAFETY: segments from the boundary on are not freed.
@@ -90,13 +104,21 @@ impl Batch {
         }
     }
 
+    /// Whether what was lent last ended before the chain did: more was there at the time than was asked for.
+    pub(super) fn has_more(&self) -> bool {
+        let (segment, word) = self.last;
+        word & SEALED != 0 && segment == self.next.segment
+    }
+
     /// Lends the rest of the frame that is half taken, so that something else can follow it.
     pub(super) fn gather_frame<'a>(&'a mut self, slices: &mut Slices<'a>) -> usize {
         // SAFETY: segments from the boundary on are not freed.
         let current = unsafe { &*self.next.segment };
         let word = current.load();
         self.last = (self.next.segment, word);
-        let end = self.frame_end(current, word, self.frame).map_or(self.next.offset, |(end, _)| end);
+        let end = self
+            .frame_end(current, word, self.frame)
+            .map_or(self.next.offset, |(end, _)| end);
         let elements = published(word);
         let from = self.next.offset;
         if from < elements {
@@ -118,9 +140,17 @@ impl Batch {
             // SAFETY: segments from the boundary on are not freed.
             let current = unsafe { &*self.next.segment };
             // A sealed segment does not change; the last one may have grown since, beyond what was lent.
-            let word = if self.next.segment == self.last.0 { self.last.1 } else { current.load() };
+            let word = if self.next.segment == self.last.0 {
+                self.last.1
+            } else {
+                current.load()
+            };
             // SAFETY: asked for only where BODY was seen.
-            let body = if word & BODY != 0 { unsafe { current.body_len() } } else { 0 };
+            let body = if word & BODY != 0 {
+                unsafe { current.body_len() }
+            } else {
+                0
+            };
             let total = published(word) + body;
             let step = count.min(total - self.next.offset);
             self.next.offset += step;
@@ -148,7 +178,11 @@ impl Batch {
             }
             // SAFETY: SEALED was seen.
             let segment = unsafe { next_of(self.next.segment) };
-            self.next = Place { segment, offset: 0, counted: 0 };
+            self.next = Place {
+                segment,
+                offset: 0,
+                counted: 0,
+            };
             self.frame = 0;
             if word & SPLIT == 0 {
                 self.boundary = self.next;
@@ -170,7 +204,10 @@ impl Batch {
             if last {
                 self.next.counted += 1;
                 finished += 1;
-                self.boundary = Place { offset: end, ..self.next };
+                self.boundary = Place {
+                    offset: end,
+                    ..self.next
+                };
             }
         }
         finished

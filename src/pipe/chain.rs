@@ -68,7 +68,11 @@ pub(crate) struct Segment<T> {
 
 impl<T> Segment<T> {
     pub(super) fn new(capacity: usize) -> Box<Segment<T>> {
-        Segment::with_slots((0..capacity).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect())
+        Segment::with_slots(
+            (0..capacity)
+                .map(|_| UnsafeCell::new(MaybeUninit::uninit()))
+                .collect(),
+        )
     }
 
     fn with_slots(slots: Box<[UnsafeCell<MaybeUninit<T>>]>) -> Box<Segment<T>> {
@@ -106,7 +110,8 @@ impl<T> Segment<T> {
 
     pub(super) fn take_next(&mut self) -> *mut Segment<T> {
         // SAFETY: `&mut self` excludes every other access to the cell.
-        self.next.with_mut(|cell| unsafe { ptr::replace(cell, ptr::null_mut()) })
+        self.next
+            .with_mut(|cell| unsafe { ptr::replace(cell, ptr::null_mut()) })
     }
 
     /// Reads the link to the next segment.
@@ -129,7 +134,8 @@ impl<T> Segment<T> {
     /// - The caller is the consumer and has seen BODY in the word.
     pub(super) unsafe fn body_len(&self) -> usize {
         // SAFETY: once BODY is published only the consumer, our caller, touches the cell.
-        self.body.with(|cell| unsafe { (*cell).as_ref().map_or(0, Bytes::len) })
+        self.body
+            .with(|cell| unsafe { (*cell).as_ref().map_or(0, Bytes::len) })
     }
 
     /// The body's bytes.
@@ -138,7 +144,11 @@ impl<T> Segment<T> {
     /// - As for [`body_len`](Self::body_len), and the body is not taken while the slice lives.
     pub(super) unsafe fn body_slice<'a>(&self) -> &'a [u8] {
         // SAFETY: the consumer owns the body, and the caller keeps it in place for 'a.
-        self.body.with(|cell| unsafe { (*cell).as_ref().map_or(&[][..], |body| &*ptr::from_ref::<[u8]>(body)) })
+        self.body.with(|cell| unsafe {
+            (*cell)
+                .as_ref()
+                .map_or(&[][..], |body| &*ptr::from_ref::<[u8]>(body))
+        })
     }
 
     /// Moves the body out.
@@ -178,7 +188,10 @@ impl<T> Segment<T> {
             .map(|at| self.slots[at].with(|slot| unsafe { (*slot).assume_init_read() }))
             .collect();
         let view = ptr::from_ref::<[T]>(&copy);
-        self.views.lock().expect("models do not panic under the lock").push(copy);
+        self.views
+            .lock()
+            .expect("models do not panic under the lock")
+            .push(copy);
         // SAFETY: the copy lives as long as the segment.
         unsafe { &*view }
     }
@@ -233,13 +246,15 @@ impl<T> Segment<T> {
 /// Makes a chain whose drained segments go to `pool`, which is the pool of the producer's spares.
 pub(crate) fn chain<T>(pool: &Arc<Pool<T>>) -> (Producer<T>, Consumer<T>) {
     let first = Box::into_raw(Segment::new(0));
-    let link = Arc::new(Link { head: UnsafeCell::new((first, 0)) });
+    let link = Arc::new(Link {
+        head: UnsafeCell::new((first, 0)),
+    });
     let producer = Producer {
         open: first,
         capacity: 0,
         used: 0,
         messages: 0,
-        body: false,
+        body: 0,
         inside_message: false,
         grown: false,
         anchor: first,
@@ -247,7 +262,17 @@ pub(crate) fn chain<T>(pool: &Arc<Pool<T>>) -> (Producer<T>, Consumer<T>) {
         anchor_sealed: 0,
         _link: link.clone(),
     };
-    (producer, Consumer { first, segment: first, at: 0, word: 0, pool: pool.clone(), link })
+    (
+        producer,
+        Consumer {
+            first,
+            segment: first,
+            at: 0,
+            word: 0,
+            pool: pool.clone(),
+            link,
+        },
+    )
 }
 
 /// What the two sides share beside the segments: it frees what is left when both are gone.
@@ -292,8 +317,9 @@ pub(crate) struct Producer<T> {
     used: usize,
     /// Messages that end in `open`, published or not.
     messages: u32,
-    /// `open` has a body, so it takes no further element.
-    body: bool,
+    /// [`BODY`] if `open` has a body and takes no further element, otherwise 0: the bit as it goes into the word, because
+    /// a byte-sized flag beside others is loaded together with a fresh store to one of them, which stalls.
+    body: u64,
     /// Elements were pushed since the last message ended.
     inside_message: bool,
     /// The small first segment has been used.
@@ -351,7 +377,7 @@ impl<T> Producer<T> {
         self.used += head.len();
         // SAFETY: `open` is valid, and BODY is not published for it yet, so the cell is ours.
         unsafe { (*self.open).body.with_mut(|cell| *cell = Some(body)) };
-        self.body = true;
+        self.body = BODY;
         self.capacity = self.used;
         self.inside_message = true;
     }
@@ -400,7 +426,11 @@ impl<T> Producer<T> {
             while !segment.is_null() {
                 // SAFETY: segments behind the anchor are unpublished: ours alone.
                 let mut owned = unsafe { Box::from_raw(segment) };
-                let end = if segment == self.open { self.used } else { published(owned.load()) };
+                let end = if segment == self.open {
+                    self.used
+                } else {
+                    published(owned.load())
+                };
                 drop_elements(&owned, 0, end);
                 segment = owned.take_next();
             }
@@ -410,12 +440,12 @@ impl<T> Producer<T> {
         self.open = self.anchor;
         self.used = kept;
         self.messages = messages(self.anchor_word);
-        self.body = self.anchor_word & BODY != 0;
-        if !self.body {
+        self.body = self.anchor_word & BODY;
+        if self.body == 0 {
             // SAFETY: BODY is not published for the anchor, so the cell is ours.
             anchor.body.with_mut(|cell| unsafe { *cell = None });
         }
-        self.capacity = if self.body { kept } else { anchor.capacity() };
+        self.capacity = if self.body != 0 { kept } else { anchor.capacity() };
         self.inside_message = false;
     }
 
@@ -460,12 +490,12 @@ impl<T> Producer<T> {
         self.capacity = capacity;
         self.used = 0;
         self.messages = 0;
-        self.body = false;
+        self.body = 0;
     }
 
     #[inline]
     fn open_word(&self) -> u64 {
-        self.used as u64 | u64::from(self.messages) << MESSAGES_SHIFT | if self.body { BODY } else { 0 }
+        self.used as u64 | u64::from(self.messages) << MESSAGES_SHIFT | self.body
     }
 }
 
@@ -489,7 +519,10 @@ impl Producer<u8> {
     pub(crate) fn block_rest(&mut self, end: usize) -> &mut [u8] {
         // SAFETY: `open` is valid.
         let open = unsafe { &*self.open };
-        assert!(self.used <= end && end <= open.capacity(), "the rest of a block lies inside the block");
+        assert!(
+            self.used <= end && end <= open.capacity(),
+            "the rest of a block lies inside the block"
+        );
         let base = open.slots.as_ptr().cast::<u8>().cast_mut();
         // SAFETY: `used <= capacity`, so the offset stays inside the allocation.
         let start = unsafe { base.add(self.used) };
@@ -533,7 +566,11 @@ impl Block {
     /// Takes a block from the spares, or allocates and zeroes one.
     pub(crate) fn take(spares: &mut Spares<u8>) -> Block {
         Block(spares.block(|capacity| {
-            Segment::with_slots((0..capacity).map(|_| UnsafeCell::new(MaybeUninit::new(0))).collect())
+            Segment::with_slots(
+                (0..capacity)
+                    .map(|_| UnsafeCell::new(MaybeUninit::new(0)))
+                    .collect(),
+            )
         }))
     }
 
@@ -666,7 +703,11 @@ mod tests {
     use super::super::recycle::Sizes;
     use super::*;
 
-    const SIZES: Sizes = Sizes { first: 4, small: 8, block: 32 };
+    const SIZES: Sizes = Sizes {
+        first: 4,
+        small: 8,
+        block: 32,
+    };
 
     fn drain(consumer: &mut Consumer<u8>) -> Vec<u8> {
         let mut out = Vec::new();
@@ -776,7 +817,11 @@ mod tests {
     #[test]
     fn messages_left_in_a_chain_are_dropped_once() {
         let counter = std::sync::Arc::new(());
-        let mut spares = Spares::new(Pool::new(Sizes { first: 2, small: 3, block: 0 }));
+        let mut spares = Spares::new(Pool::new(Sizes {
+            first: 2,
+            small: 3,
+            block: 0,
+        }));
         let (mut producer, mut consumer) = chain(spares.pool());
         for _ in 0..20 {
             producer.push_message(counter.clone(), &mut spares);
@@ -792,7 +837,11 @@ mod tests {
 
     #[test]
     fn two_threads_agree_on_a_million_elements() {
-        let mut spares = Spares::new(Pool::new(Sizes { first: 4, small: 16, block: 0 }));
+        let mut spares = Spares::new(Pool::new(Sizes {
+            first: 4,
+            small: 16,
+            block: 0,
+        }));
         let (mut producer, mut consumer) = chain(spares.pool());
         let writer = std::thread::spawn(move || {
             for element in 0..1_000_000u64 {

@@ -20,7 +20,12 @@ pub(crate) struct Credit {
 
 impl Credit {
     pub(crate) fn new(pipe: PipeId, producer: std::sync::Arc<dyn Ready>) -> Credit {
-        Credit { done: AtomicU64::new(0), wanted: AtomicBool::new(false), pipe, producer }
+        Credit {
+            done: AtomicU64::new(0),
+            wanted: AtomicBool::new(false),
+            pipe,
+            producer,
+        }
     }
 
     /// Consuming side: sets the counter. Cheap; wakes nobody.

@@ -42,9 +42,24 @@ pub(crate) fn pipe<T>(
         ended: AtomicBool::new(false),
         reader,
     });
-    let writer = Writer { shared: shared.clone(), chain: producer, hwm, handed: 0, taken_seen: 0 };
+    let writer = Writer {
+        shared: shared.clone(),
+        chain: producer,
+        hwm,
+        handed: 0,
+        taken_seen: 0,
+    };
     let step = (hwm / 2).clamp(1, ANNOUNCE_EVERY_MAX);
-    (writer, Reader { shared, chain: consumer, taken: 0, announced: 0, step })
+    (
+        writer,
+        Reader {
+            shared,
+            chain: consumer,
+            taken: 0,
+            announced: 0,
+            step,
+        },
+    )
 }
 
 /// The reader announces what it took at half the high-water mark, and at least every so many messages.

@@ -58,7 +58,11 @@ struct Mail<T> {
 impl<T> Inbox<T> {
     pub(crate) fn new() -> Inbox<T> {
         Inbox {
-            mail: Mutex::new(Mail { items: Vec::new(), ready: Vec::new(), sleeper: None }),
+            mail: Mutex::new(Mail {
+                items: Vec::new(),
+                ready: Vec::new(),
+                sleeper: None,
+            }),
             filled: AtomicBool::new(false),
         }
     }

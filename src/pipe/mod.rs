@@ -42,11 +42,23 @@ use recycle::Sizes;
 pub(crate) type PipeId = u64;
 
 /// Segments of outbound chains: 4 KiB keeps an idle pipe small, and a write takes many at once.
-pub(crate) const BYTE_SIZES: Sizes = Sizes { first: 512, small: 4096, block: 0 };
+pub(crate) const BYTE_SIZES: Sizes = Sizes {
+    first: 512,
+    small: 4096,
+    block: 0,
+};
 /// Segments of inbound chains, and the blocks an I/O thread reads into.
-pub(crate) const INBOUND_SIZES: Sizes = Sizes { first: 512, small: 4096, block: 64 * 1024 };
-/// Segments of inproc chains, counted in messages of 72 bytes.
-pub(crate) const MESSAGE_SIZES: Sizes = Sizes { first: 7, small: 56, block: 0 };
+pub(crate) const INBOUND_SIZES: Sizes = Sizes {
+    first: 512,
+    small: 4096,
+    block: 64 * 1024,
+};
+/// Segments of inproc chains, counted in messages of 80 bytes.
+pub(crate) const MESSAGE_SIZES: Sizes = Sizes {
+    first: 6,
+    small: 50,
+    block: 0,
+};
 
 /// The writing half of a connection, shared by the I/O thread and one application thread.
 ///

@@ -17,7 +17,11 @@ use super::recycle::{Pool, Sizes, Spares};
 use super::{WriteSide, inbound, outbound};
 
 /// So small that every message of two frames spans segments.
-const SIZES: Sizes = Sizes { first: 3, small: 4, block: 0 };
+const SIZES: Sizes = Sizes {
+    first: 3,
+    small: 4,
+    block: 0,
+};
 const PIPE: u64 = 7;
 
 fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
@@ -35,7 +39,10 @@ struct Park {
 
 impl Park {
     fn new() -> StdArc<Park> {
-        StdArc::new(Park { woken: Mutex::new(false), changed: Condvar::new() })
+        StdArc::new(Park {
+            woken: Mutex::new(false),
+            changed: Condvar::new(),
+        })
     }
 
     fn park(&self) {
@@ -133,7 +140,10 @@ struct Narrow {
 
 impl WriteSide for Narrow {
     fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut state = self.taken.try_lock().expect("the token lets one side in at a time");
+        let mut state = self
+            .taken
+            .try_lock()
+            .expect("the token lets one side in at a time");
         let (taken, full) = &mut *state;
         if self.bytes_max < usize::MAX {
             *full = !*full;
@@ -141,7 +151,11 @@ impl WriteSide for Narrow {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
         }
-        let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).take(self.bytes_max).collect();
+        let all: Vec<u8> = slices
+            .iter()
+            .flat_map(|slice| slice.iter().copied())
+            .take(self.bytes_max)
+            .collect();
         taken.extend(&all);
         Ok(all.len())
     }
@@ -154,8 +168,12 @@ fn outbound_model(messages: u8, hwm: u64, direct: bool, command: bool, bytes_max
         let to_sender = StdArc::new(Inbox::<()>::new());
         let to_io = StdArc::new(Inbox::<()>::new());
         let mut spares = Spares::new(Pool::new(SIZES));
-        let (mut sender, mut drainer) = outbound::pipe(PIPE, hwm, spares.pool(), to_sender.clone(), to_io.clone());
-        let side = StdArc::new(Narrow { taken: Default::default(), bytes_max });
+        let (mut sender, mut drainer) =
+            outbound::pipe(PIPE, hwm, spares.pool(), to_sender.clone(), to_io.clone());
+        let side = StdArc::new(Narrow {
+            taken: Default::default(),
+            bytes_max,
+        });
 
         let stream = side.clone();
         let io = thread::spawn(move || {
@@ -202,7 +220,13 @@ fn outbound_model(messages: u8, hwm: u64, direct: bool, command: bool, bytes_max
             wire.drain(at * 3..at * 3 + 3);
         }
         let expected: Vec<u8> = (1..=messages)
-            .flat_map(|m| if m % 2 == 0 { vec![1, 1, m, 0, 1, m] } else { vec![0, 1, m] })
+            .flat_map(|m| {
+                if m % 2 == 0 {
+                    vec![1, 1, m, 0, 1, m]
+                } else {
+                    vec![0, 1, m]
+                }
+            })
             .collect();
         assert_eq!(wire, expected);
     });
@@ -246,9 +270,16 @@ fn outbound_reconnect_repeats_the_half_sent_message() {
         let to_sender = StdArc::new(Inbox::<()>::new());
         let to_io = StdArc::new(Inbox::<()>::new());
         let mut spares = Spares::new(Pool::new(SIZES));
-        let (mut sender, mut drainer) = outbound::pipe(PIPE, 3, spares.pool(), to_sender.clone(), to_io.clone());
-        let first = StdArc::new(Narrow { taken: Default::default(), bytes_max: 4 });
-        let second = StdArc::new(Narrow { taken: Default::default(), bytes_max: usize::MAX });
+        let (mut sender, mut drainer) =
+            outbound::pipe(PIPE, 3, spares.pool(), to_sender.clone(), to_io.clone());
+        let first = StdArc::new(Narrow {
+            taken: Default::default(),
+            bytes_max: 4,
+        });
+        let second = StdArc::new(Narrow {
+            taken: Default::default(),
+            bytes_max: usize::MAX,
+        });
         let (a, b) = (first.clone(), second.clone());
         let io = thread::spawn(move || {
             let park = Park::new();
@@ -286,7 +317,8 @@ fn inbound_model(messages: u64, hwm: u64) {
         let to_reader = StdArc::new(Inbox::<()>::new());
         let mut spares = Spares::new(Pool::new(SIZES));
         let ready: StdArc<dyn Ready> = to_writer.clone();
-        let (mut writer, mut reader) = inbound::pipe::<u64>(PIPE, hwm, spares.pool(), ready, to_reader.clone());
+        let (mut writer, mut reader) =
+            inbound::pipe::<u64>(PIPE, hwm, spares.pool(), ready, to_reader.clone());
         let sending = thread::spawn(move || {
             let park = Park::new();
             for message in 0..messages {

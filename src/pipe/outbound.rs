@@ -1,27 +1,30 @@
 //! The way of messages out: a chain of frames, and the drain token that says who writes them to the connection.
 //!
 //! ```text
-//!                    append, or a command is owed
-//!        ┌──────┐ ─────────────────────────────────► ┌──────┐   not connected, handshaking, waiting for room,
-//!        │ Idle │                                    │  Io  │   or writing
-//!        └──────┘ ◄───────────────────────────────── └──────┘
-//!          │  ▲          dry, and looked again          ▲ ▲
-//!   direct │  │ all written                             │ │ something is left, or it failed
-//!          ▼  │                                         │ │
-//!        ┌──────┐ ──────────────────────────────────────┘ │
-//!        │ App  │                                         │ released by the application
-//!        └──────┘ ── the I/O thread asks ─► ┌────────┐ ───┘
-//!                                           │ Wanted │
-//!                                           └────────┘
+//!             append               the I/O thread takes it up
+//!   ┌──────┐ ────────► ┌───────────┐ ────────────────────► ┌──────┐  not connected, handshaking,
+//!   │ Idle │           │ Scheduled │ ◄──────────────────── │  Io  │  waiting for room, or writing
+//!   └──────┘           └───────────┘   more has come       └──────┘
+//!     │  ▲  ▲                │ ▲                             │  ▲
+//!     │  │  └────────────────┼─┼───── dry, and looked again ─┘  │
+//!     │  │ all written       │ │ more than one write            │ blocked, failed, or asked for
+//!     ▼  │                   ▼ │                                │
+//!   ┌──────────────────────────────┐    the I/O thread asks   ┌────────┐
+//!   │             App              │ ───────────────────────► │ Wanted │
+//!   └──────────────────────────────┘                          └────────┘
 //! ```
 //!
-//! Whoever holds the token owns the [`Drain`]: the consuming end of the chain, the stream, the commands owed. `Idle`
-//! means that everything accepted was finished and nobody is at it. The sender publishes a message, then looks at the
-//! token; the I/O thread stores `Idle`, then looks at the count of accepted messages: with a fence between the two steps
-//! on both sides, one of them sees the other.
+//! Whoever holds the token as Io, App or Wanted owns the [`Drain`]: the consuming end of the chain, the stream, the
+//! commands owed. `Idle` means that everything accepted was finished and nobody is at it; `Scheduled` that the I/O thread
+//! was told of messages and has not begun. The sender publishes a message, then looks at the token; the I/O thread stores
+//! `Idle`, then looks at the count of accepted messages: with a fence between the two steps on both sides, one of them
+//! sees the other.
 //!
-//! A sender that finds the pipe idle, and that is not in the middle of a burst, writes itself (`App`): that saves the
-//! wake-up of the I/O thread, which is most of the time of a round trip. It goes the same way through the chain, so
+//! The sender writes itself, as App, on two occasions. When it finds the pipe idle and is not in the middle of a burst:
+//! that saves the wake-up of the I/O thread, which is most of the time of a round trip. And when a burst has brought it to
+//! the high-water mark while the pipe is only scheduled: it would have to sleep otherwise, and one write of a whole queue
+//! costs less than a sleep and a wake-up. The I/O thread plays along: it lets a burst grow for some microseconds before
+//! it takes the token, and so writes little pieces only when the burst is over. Both go the same way through the chain, so
 //! short writes, errors and accounting are one piece of code. Only the I/O thread judges errors.
 
 use std::io::{self, IoSlice};
@@ -41,6 +44,7 @@ const IDLE: u8 = 0;
 const IO: u8 = 1;
 const APP: u8 = 2;
 const WANTED: u8 = 3;
+const SCHEDULED: u8 = 4;
 
 /// Makes an outbound pipe. The token starts with the I/O thread, which has no stream yet.
 ///
@@ -77,9 +81,19 @@ pub(crate) fn pipe(
         hwm,
         accepted: 0,
         finished_seen: 0,
-        pace: Pace { at: None, accepted: 0 },
+        pace: Pace {
+            at: None,
+            accepted: 0,
+        },
     };
-    (sender, Drainer { shared, owed: Vec::new(), written: 0 })
+    (
+        sender,
+        Drainer {
+            shared,
+            owed: Vec::new(),
+            written: 0,
+        },
+    )
 }
 
 struct Outbound {
@@ -135,6 +149,9 @@ impl Sender {
 
     /// Whether there is room after all; if not, the sender's inbox will hear when there is.
     pub(crate) fn wait_for_room(&mut self) -> bool {
+        if self.assist() {
+            return true;
+        }
         self.finished_seen = self.shared.finished.want();
         let room = self.accepted - self.finished_seen < self.hwm;
         if room {
@@ -174,21 +191,44 @@ impl Sender {
     fn start_drain(&mut self) {
         let shared = &self.shared;
         if self.pace.allows_direct_write(self.accepted) {
-            if !shared.exchange(IDLE, APP) {
-                return;
+            if shared.exchange(IDLE, APP) {
+                self.drain();
+                self.pace.restart(self.accepted);
             }
-            // SAFETY: the token is App, which is ours.
-            let outcome = shared.drain.with_mut(|drain| unsafe { (*drain).write(&shared.finished, DIRECT_BYTES_MAX) });
-            self.pace.restart(self.accepted);
-            if matches!(outcome, Drained::Dry) && shared.exchange(APP, IDLE) {
-                return;
-            }
-            // Something is left, or failed, or the I/O thread asked. Release hands the drain over.
-            shared.token.store(IO, Ordering::Release);
-            shared.io.ready(shared.id);
-        } else if shared.exchange(IDLE, IO) {
+        } else if shared.exchange(IDLE, SCHEDULED) {
             shared.io.ready(shared.id);
         }
+    }
+
+    /// At the high-water mark, before sleeping: writes what waits, if the I/O thread has not begun to. That is the steady
+    /// state of a burst, and it takes neither a sleep nor a wake-up.
+    fn assist(&mut self) -> bool {
+        if !self.shared.exchange(SCHEDULED, APP) {
+            return false;
+        }
+        self.drain();
+        self.pace.pass(self.accepted);
+        self.has_room()
+    }
+
+    /// Writes once, holding the token, and gives the token up.
+    fn drain(&self) {
+        let shared = &self.shared;
+        // SAFETY: the token is App, which is ours.
+        let outcome = shared
+            .drain
+            .with_mut(|drain| unsafe { (*drain).write(false, &shared.finished, DIRECT_BYTES_MAX) });
+        let handed_over = match outcome {
+            Drained::Dry if shared.exchange(APP, IDLE) => return,
+            Drained::Unfinished => shared.exchange(APP, SCHEDULED),
+            _ => false,
+        };
+        if !handed_over {
+            // The kernel takes no more, or the connection failed, or the I/O thread asked. Release hands the drain over; a
+            // swap, because the I/O thread may be changing App to Wanted at this moment.
+            shared.token.swap(IO, Ordering::AcqRel);
+        }
+        shared.io.ready(shared.id);
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -239,12 +279,24 @@ impl Pace {
             // The first message of a pipe, or the first after a wait at the high-water mark.
             None => accepted == 1,
         };
-        *self = Pace { at: Some(now), accepted };
+        *self = Pace {
+            at: Some(now),
+            accepted,
+        };
         slow
     }
 
+    /// Takes note that the burst went through a full queue: its messages are no measure of the time between sends.
+    fn pass(&mut self, accepted: u64) {
+        self.accepted = accepted;
+        self.at = None;
+    }
+
     fn restart(&mut self, accepted: u64) {
-        *self = Pace { at: Some(Instant::now()), accepted };
+        *self = Pace {
+            at: Some(Instant::now()),
+            accepted,
+        };
     }
 }
 
@@ -256,6 +308,8 @@ std::thread_local! {
 
 /// Sends that follow each other faster than this are a burst, which the I/O thread writes in larger pieces.
 const BURST_GAP: Duration = Duration::from_nanos(1500);
+/// How often the I/O thread looks whether a burst is still growing: 50 µs at most on a free processor.
+const BURST_LOOKS_MAX: usize = if cfg!(zerowire_loom) { 1 } else { 100 };
 /// A direct write blocks the application for one system call of at most about this many bytes.
 const DIRECT_BYTES_MAX: usize = 64 * 1024;
 
@@ -305,18 +359,24 @@ impl Drainer {
 
     /// Writes until the chain is dry, the kernel's buffer is full, or about `bytes_max` bytes are written.
     pub(crate) fn drain(&mut self, bytes_max: usize) -> Drained {
+        let mut bytes_left = bytes_max;
         loop {
+            self.shared.let_burst_grow();
             if !self.claim() {
                 return Drained::Elsewhere;
             }
             let owed = std::mem::take(&mut self.owed);
             let shared = &self.shared;
             // SAFETY: `claim` said that the token is Io, which is ours.
-            let drain = |drain: *mut Drain| unsafe { (*drain).work(&owed, &shared.finished, bytes_max) };
+            let drain = |drain: *mut Drain| unsafe { (*drain).work(&owed, &shared.finished, bytes_left) };
             let (outcome, finished, written) = shared.drain.with_mut(drain);
+            bytes_left =
+                bytes_left.saturating_sub(usize::try_from(written - self.written).unwrap_or(usize::MAX));
             self.written = written;
-            if !matches!(outcome, Drained::Dry) {
-                return outcome;
+            match outcome {
+                Drained::Dry => {}
+                Drained::Unfinished if bytes_left > 0 => continue,
+                outcome => return outcome,
             }
             // Release hands the drain to whoever takes the token next.
             shared.token.store(IDLE, Ordering::Release);
@@ -324,6 +384,13 @@ impl Drainer {
             fence(Ordering::SeqCst);
             if shared.accepted.load(Ordering::Acquire) <= finished {
                 return Drained::Dry;
+            }
+            if bytes_left == 0 || !shared.exchange(IDLE, SCHEDULED) {
+                // Somebody else has taken it up, and will say so if we are needed.
+                if !shared.exchange(IDLE, IO) {
+                    return Drained::Elsewhere;
+                }
+                return Drained::Unfinished;
             }
         }
     }
@@ -370,7 +437,10 @@ impl Drainer {
     /// Messages accepted and not finished.
     pub(crate) fn waiting(&self) -> u64 {
         let finished = self.shared.finished.done();
-        self.shared.accepted.load(Ordering::Acquire).saturating_sub(finished)
+        self.shared
+            .accepted
+            .load(Ordering::Acquire)
+            .saturating_sub(finished)
     }
 
     /// Bytes written to connections, commands included, as of the last drain.
@@ -389,6 +459,7 @@ impl Drainer {
             match self.shared.token.load(Ordering::Acquire) {
                 IO => return true,
                 IDLE if self.shared.exchange(IDLE, IO) => return true,
+                SCHEDULED if self.shared.exchange(SCHEDULED, IO) => return true,
                 APP if self.shared.exchange(APP, WANTED) => return false,
                 WANTED => return false,
                 // It changed under our eyes: look again.
@@ -398,16 +469,38 @@ impl Drainer {
     }
 
     fn with_drain<R>(&mut self, action: impl FnOnce(&mut Drain) -> R) -> R {
-        assert!(self.claim(), "the application does not write to a pipe without a connection");
+        assert!(
+            self.claim(),
+            "the application does not write to a pipe without a connection"
+        );
         // SAFETY: the token is Io, which is ours, and `&mut self` is the only handle that gives it away.
         self.shared.drain.with_mut(|drain| action(unsafe { &mut *drain }))
     }
 }
 
 impl Outbound {
+    /// While a burst is filling a scheduled pipe, waits for it to pause or for the sender to write itself: what a write
+    /// costs depends little on its size. Gives the processor to others meanwhile; a lone message is delayed by one look.
+    fn let_burst_grow(&self) {
+        let mut before = self.accepted.load(Ordering::Relaxed);
+        for _ in 0..BURST_LOOKS_MAX {
+            if self.token.load(Ordering::Relaxed) != SCHEDULED {
+                return;
+            }
+            super::sync::yield_now();
+            let now = self.accepted.load(Ordering::Relaxed);
+            if now == before {
+                return;
+            }
+            before = now;
+        }
+    }
+
     /// Moves the token. Acquire takes the drain over, Release gives it away.
     fn exchange(&self, from: u8, to: u8) -> bool {
-        self.token.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.token
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     }
 }
 
@@ -430,60 +523,57 @@ impl Drain {
         if self.commands.len() + owed.len() <= COMMANDS_BYTES_MAX {
             self.commands.extend_from_slice(owed);
         }
-        let outcome = self.write(credit, bytes_max);
+        let outcome = self.write(true, credit, bytes_max);
         (outcome, self.finished, self.written)
     }
 
-    /// Writes until dry, blocked, or about `bytes_max` bytes are written.
-    fn write(&mut self, credit: &Credit, bytes_max: usize) -> Drained {
+    /// Makes one write of about `bytes_max` bytes at most. Dry means that everything lent to it was taken; the chain may
+    /// have grown meanwhile.
+    fn write(&mut self, announce: bool, credit: &Credit, bytes_max: usize) -> Drained {
         let Some(side) = self.side.clone() else {
             return Drained::Blocked;
         };
-        let mut written = 0;
-        loop {
-            let mut slices = Slices::new();
-            let first = if self.commands.is_empty() {
-                0
-            } else if self.batch.between_frames() {
-                slices.push(IoSlice::new(&self.commands));
-                self.commands.len()
-            } else {
-                0
-            };
-            let frames = if self.commands.is_empty() || first > 0 {
-                self.batch.gather(&mut slices, bytes_max)
-            } else {
-                self.batch.gather_frame(&mut slices)
-            };
-            if slices.is_empty() {
-                return Drained::Dry;
-            }
-            if written >= bytes_max {
-                return Drained::Unfinished;
-            }
-            let result = side.write_vectored(&slices);
-            drop(slices);
-            match result {
-                Ok(0) => return Drained::Broken(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    written += count;
-                    self.written += count as u64;
-                    let commands = count.min(first);
-                    self.commands.drain(..commands);
-                    let messages = self.batch.wrote(count - commands);
-                    if messages > 0 {
-                        self.finished += messages;
-                        credit.set_done(self.finished);
+        let mut slices = Slices::new();
+        let at_boundary = self.batch.between_frames();
+        let commands = if at_boundary { self.commands.len() } else { 0 };
+        if commands > 0 {
+            slices.push(IoSlice::new(&self.commands));
+        }
+        let frames = if at_boundary || self.commands.is_empty() {
+            self.batch.gather(&mut slices, bytes_max)
+        } else {
+            self.batch.gather_frame(&mut slices)
+        };
+        if slices.is_empty() {
+            return Drained::Dry;
+        }
+        let result = side.write_vectored(&slices);
+        drop(slices);
+        match result {
+            Ok(0) => Drained::Broken(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                self.written += count as u64;
+                let commands_taken = count.min(commands);
+                self.commands.drain(..commands_taken);
+                let messages = self.batch.wrote(count - commands_taken);
+                if messages > 0 {
+                    self.finished += messages;
+                    credit.set_done(self.finished);
+                    if announce {
                         credit.announce();
                     }
-                    if count < first + frames {
-                        return Drained::Blocked;
-                    }
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Drained::Blocked,
-                Err(error) => return Drained::Broken(error),
+                if count < commands + frames {
+                    Drained::Blocked
+                } else if self.commands.is_empty() && !self.batch.has_more() {
+                    Drained::Dry
+                } else {
+                    Drained::Unfinished
+                }
             }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Drained::Unfinished,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Drained::Blocked,
+            Err(error) => Drained::Broken(error),
         }
     }
 }

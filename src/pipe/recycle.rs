@@ -29,7 +29,11 @@ pub(crate) struct Pool<T> {
 
 impl<T> Pool<T> {
     pub(crate) fn new(sizes: Sizes) -> Arc<Pool<T>> {
-        Arc::new(Pool { sizes, small: Stack::new(SMALL_MAX), blocks: Stack::new(BLOCKS_MAX) })
+        Arc::new(Pool {
+            sizes,
+            small: Stack::new(SMALL_MAX),
+            blocks: Stack::new(BLOCKS_MAX),
+        })
     }
 
     /// Takes a segment that nobody else can reach any more and whose elements have all been moved out.
@@ -55,7 +59,11 @@ pub(crate) struct Spares<T> {
 
 impl<T> Spares<T> {
     pub(crate) fn new(pool: Arc<Pool<T>>) -> Spares<T> {
-        Spares { pool, small: List::new(), blocks: List::new() }
+        Spares {
+            pool,
+            small: List::new(),
+            blocks: List::new(),
+        }
     }
 
     pub(crate) fn pool(&self) -> &Arc<Pool<T>> {
@@ -68,7 +76,9 @@ impl<T> Spares<T> {
 
     pub(crate) fn small(&mut self) -> Box<Segment<T>> {
         let Spares { pool, small, .. } = self;
-        small.pop(&pool.small).unwrap_or_else(|| Segment::new(pool.sizes.small))
+        small
+            .pop(&pool.small)
+            .unwrap_or_else(|| Segment::new(pool.sizes.small))
     }
 
     #[cfg(not(zerowire_loom))]
@@ -94,7 +104,11 @@ struct Stack<T> {
 
 impl<T> Stack<T> {
     fn new(limit: usize) -> Stack<T> {
-        Stack { head: AtomicPtr::new(ptr::null_mut()), kept: AtomicUsize::new(0), limit }
+        Stack {
+            head: AtomicPtr::new(ptr::null_mut()),
+            kept: AtomicUsize::new(0),
+            limit,
+        }
     }
 
     fn push(&self, segment: Box<Segment<T>>) {
@@ -108,7 +122,10 @@ impl<T> Stack<T> {
             // SAFETY: `node` came from a Box just now and is not yet reachable by anyone else.
             unsafe { Segment::set_next(node, head) };
             // Release pairs with the Acquire of `take_all`: the taker sees the link and the reset segment.
-            match self.head.compare_exchange_weak(head, node, Ordering::Release, Ordering::Relaxed) {
+            match self
+                .head
+                .compare_exchange_weak(head, node, Ordering::Release, Ordering::Relaxed)
+            {
                 Ok(_) => return,
                 Err(now) => head = now,
             }
@@ -126,7 +143,9 @@ impl<T> Stack<T> {
 
 impl<T> Drop for Stack<T> {
     fn drop(&mut self) {
-        drop(List { head: self.take_all() });
+        drop(List {
+            head: self.take_all(),
+        });
     }
 }
 
@@ -140,7 +159,9 @@ unsafe impl<T: Send> Send for List<T> {}
 
 impl<T> List<T> {
     fn new() -> List<T> {
-        List { head: ptr::null_mut() }
+        List {
+            head: ptr::null_mut(),
+        }
     }
 
     /// Takes one segment, refilling the list from the shared stack when it is empty.

@@ -44,6 +44,14 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+/// Lets other threads run on this processor, if there are any.
+pub(crate) fn yield_now() {
+    #[cfg(zerowire_loom)]
+    loom::thread::yield_now();
+    #[cfg(not(zerowire_loom))]
+    std::thread::yield_now();
+}
+
 /// Gives the other side a moment; the models need to know that nothing will change otherwise.
 pub(crate) fn pause() {
     #[cfg(zerowire_loom)]

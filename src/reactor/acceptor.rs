@@ -21,7 +21,13 @@ pub(super) struct Acceptor {
 
 impl Acceptor {
     pub(super) fn new(socket: Arc<SocketLink>, listener: Listener, endpoint: Endpoint) -> Acceptor {
-        Acceptor { socket, listener, endpoint: Arc::new(endpoint), ready: true, paused_until: None }
+        Acceptor {
+            socket,
+            listener,
+            endpoint: Arc::new(endpoint),
+            ready: true,
+            paused_until: None,
+        }
     }
 
     pub(super) fn wake(&mut self) {
@@ -41,9 +47,10 @@ impl Acceptor {
             match self.listener.accept() {
                 Ok((stream, peer)) => {
                     let endpoint = &self.endpoint;
-                    self.socket
-                        .monitors
-                        .report(|| Event::Accepted { endpoint: endpoint.to_string(), peer: peer.clone() });
+                    self.socket.monitors.report(|| Event::Accepted {
+                        endpoint: endpoint.to_string(),
+                        peer: peer.clone(),
+                    });
                     hand_over(stream, peer);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,

@@ -113,7 +113,10 @@ impl Connection {
     }
 
     /// Reads handshake bytes. What follows the handshake stays as the rest.
-    pub(super) fn read_handshake(&mut self, tools: &mut Tools<'_>) -> Result<Option<crate::engine::handshake::Peer>, Reason> {
+    pub(super) fn read_handshake(
+        &mut self,
+        tools: &mut Tools<'_>,
+    ) -> Result<Option<crate::engine::handshake::Peer>, Reason> {
         let Stage::Handshake(handshake) = &mut self.stage else {
             return Ok(None);
         };
@@ -194,7 +197,11 @@ impl Connection {
             let unread = self.rest.len();
             block.bytes()[..unread].copy_from_slice(&self.rest);
             // What the handshake or a pause left over is looked at before the kernel is asked for more.
-            let filled = if std::mem::take(&mut self.unwalked) { Ok(Some(unread)) } else { self.fill(&mut block, unread) };
+            let filled = if std::mem::take(&mut self.unwalked) {
+                Ok(Some(unread))
+            } else {
+                self.fill(&mut block, unread)
+            };
             match filled {
                 Ok(Some(filled)) => {
                     self.empty_rest();
@@ -228,7 +235,10 @@ impl Connection {
         let offered = buffer.len();
         let spare = self.large.as_mut().map_or(&mut [][..], Large::spare);
         let direct = spare.len();
-        match self.stream.read_vectored(&mut [IoSliceMut::new(spare), IoSliceMut::new(buffer)]) {
+        match self
+            .stream
+            .read_vectored(&mut [IoSliceMut::new(spare), IoSliceMut::new(buffer)])
+        {
             Ok(0) => Err(self.write_failure.take().unwrap_or(Reason::PeerClosed)),
             Ok(count) => {
                 // A short read has emptied the kernel's buffer; only the end may still be there, unannounced.
@@ -276,7 +286,11 @@ impl Connection {
             // Nothing but commands may come from a peer whose messages nobody here can take.
             let first = Header::parse(&bytes[..walk.kept]).ok().flatten();
             match first.or(walk.partial.filter(|header| !header.is_command())) {
-                Some(header) => walk.failure = Some(ProtocolError::UnexpectedMessage { bytes: header.body_bytes }),
+                Some(header) => {
+                    walk.failure = Some(ProtocolError::UnexpectedMessage {
+                        bytes: header.body_bytes,
+                    })
+                }
                 None => self.keep_tail(&walk, &bytes[walk.taken..]),
             }
             *tools.block = Some(block);
@@ -304,9 +318,14 @@ impl Connection {
     }
 
     /// Goes on with what a pause left in the linked block.
-    fn walk_backlog(&mut self, inbound: &mut Option<Writer<u8>>, drainer: &mut Drainer) -> Result<(), Reason> {
+    fn walk_backlog(
+        &mut self,
+        inbound: &mut Option<Writer<u8>>,
+        drainer: &mut Drainer,
+    ) -> Result<(), Reason> {
         let room = self.room(inbound);
-        let (Some((from, to)), Some(pipe), Stage::Traffic(decoder)) = (self.backlog.take(), inbound, &mut self.stage)
+        let (Some((from, to)), Some(pipe), Stage::Traffic(decoder)) =
+            (self.backlog.take(), inbound, &mut self.stage)
         else {
             return Ok(());
         };
@@ -333,7 +352,9 @@ impl Connection {
     /// Keeps the bytes behind the last whole frame for the next time.
     fn keep_tail(&mut self, walk: &Walk, tail: &[u8]) {
         match walk.partial {
-            Some(header) if !header.is_command() && header.body_bytes >= LARGE_MIN as u64 && !walk.room_ended => {
+            Some(header)
+                if !header.is_command() && header.body_bytes >= LARGE_MIN as u64 && !walk.room_ended =>
+            {
                 self.large = Some(Large::start(header, &tail[header.header_bytes..]));
             }
             _ => {
@@ -355,7 +376,10 @@ impl Connection {
             return Ok(count);
         }
         let (Stage::Traffic(decoder), Some(pipe)) = (&mut self.stage, inbound) else {
-            return Err(ProtocolError::UnexpectedMessage { bytes: large.header.body_bytes }.into());
+            return Err(ProtocolError::UnexpectedMessage {
+                bytes: large.header.body_bytes,
+            }
+            .into());
         };
         let Large { header, body, .. } = large;
         decoder.large_frame_done(header);
@@ -371,7 +395,11 @@ impl Connection {
 
 impl Large {
     fn start(header: Header, arrived: &[u8]) -> Large {
-        Large { header, body: arrived.to_vec(), filled: arrived.len() }
+        Large {
+            header,
+            body: arrived.to_vec(),
+            filled: arrived.len(),
+        }
     }
 
     fn bytes_total(&self) -> usize {
@@ -431,7 +459,10 @@ impl Walk {
 
 /// Walks the frames from `from` on: moves those for the application together at the front, answers commands.
 fn walk(decoder: &mut Decoder, bytes: &mut [u8], from: usize, room: u64, drainer: &mut Drainer) -> Walk {
-    let mut walk = Walk { taken: from, ..Walk::default() };
+    let mut walk = Walk {
+        taken: from,
+        ..Walk::default()
+    };
     let mut piece = 0;
     while walk.taken < bytes.len() {
         if u64::from(walk.messages) >= room && !decoder.in_message() {
@@ -439,7 +470,11 @@ fn walk(decoder: &mut Decoder, bytes: &mut [u8], from: usize, room: u64, drainer
             break;
         }
         match decoder.next(&bytes[walk.taken..]) {
-            Ok(Item::Frame { header_bytes, body_bytes, last }) => {
+            Ok(Item::Frame {
+                header_bytes,
+                body_bytes,
+                last,
+            }) => {
                 let length = header_bytes + body_bytes;
                 if walk.kept != walk.taken {
                     bytes.copy_within(walk.taken..walk.taken + length, walk.kept);
@@ -455,7 +490,10 @@ fn walk(decoder: &mut Decoder, bytes: &mut [u8], from: usize, room: u64, drainer
                     walk.committed = walk.kept;
                 }
             }
-            Ok(Item::Command { header_bytes, body_bytes }) => {
+            Ok(Item::Command {
+                header_bytes,
+                body_bytes,
+            }) => {
                 let body = walk.taken + header_bytes;
                 walk.taken = body + body_bytes;
                 if let Err(failure) = answer(&bytes[body..walk.taken], drainer) {
@@ -485,7 +523,9 @@ fn answer(body: &[u8], drainer: &mut Drainer) -> Result<(), ProtocolError> {
             drainer.owe(&pong);
             Ok(())
         }
-        Command::Error(reason) => Err(ProtocolError::PeerError { reason: printable(reason) }),
+        Command::Error(reason) => Err(ProtocolError::PeerError {
+            reason: printable(reason),
+        }),
         // RFC 23: unknown commands are ignored. The others mean nothing to these socket types.
         _ => Ok(()),
     }
@@ -519,7 +559,13 @@ fn copy_pieces(
     pieces: &[usize],
     spares: &mut Spares<u8>,
 ) {
-    for end in pieces.iter().copied().filter(|&piece| piece > from && piece < to).chain([to]).collect::<SmallVec<[usize; 24]>>() {
+    for end in pieces
+        .iter()
+        .copied()
+        .filter(|&piece| piece > from && piece < to)
+        .chain([to])
+        .collect::<SmallVec<[usize; 24]>>()
+    {
         let piece = &bytes[from..end];
         match Header::parse(piece) {
             // A piece this long is one frame: its body gets memory of its own, which the message will keep.

@@ -42,14 +42,24 @@ impl Connector {
         Connector {
             addresses: VecDeque::new(),
             state: Dialing::Waiting(now),
-            backoff: Backoff::new(options.reconnect_min, options.reconnect_max, RandomState::new().hash_one(0)),
+            backoff: Backoff::new(
+                options.reconnect_min,
+                options.reconnect_max,
+                RandomState::new().hash_one(0),
+            ),
         }
     }
 
     pub(super) fn attempt(endpoint: &Endpoint) -> Attempt {
         match endpoint {
-            Endpoint::Tcp { host: Host::Ip(ip), port } => Attempt::Dial(Address::Tcp((*ip, *port).into())),
-            Endpoint::Tcp { host: Host::Name(name), port } => Attempt::Resolve(name.clone(), *port),
+            Endpoint::Tcp {
+                host: Host::Ip(ip),
+                port,
+            } => Attempt::Dial(Address::Tcp((*ip, *port).into())),
+            Endpoint::Tcp {
+                host: Host::Name(name),
+                port,
+            } => Attempt::Resolve(name.clone(), *port),
             Endpoint::Ipc(address) => match Address::from_ipc(address) {
                 Ok(address) => Attempt::Dial(address),
                 Err(error) => Attempt::Impossible(error),
@@ -83,7 +93,12 @@ struct Backoff {
 
 impl Backoff {
     fn new(min: Duration, max: Duration, seed: u64) -> Backoff {
-        Backoff { min, max, next: min, random: seed | 1 }
+        Backoff {
+            min,
+            max,
+            next: min,
+            random: seed | 1,
+        }
     }
 
     fn next(&mut self) -> Duration {
@@ -114,7 +129,10 @@ mod tests {
             let mut base = min;
             for _ in 0..12 {
                 let pause = backoff.next();
-                assert!(pause >= base * 3 / 4 && pause <= (base * 5 / 4).min(max), "{pause:?} around {base:?}");
+                assert!(
+                    pause >= base * 3 / 4 && pause <= (base * 5 / 4).min(max),
+                    "{pause:?} around {base:?}"
+                );
                 base = (base * 2).min(max);
             }
             backoff.reset();

@@ -134,7 +134,11 @@ impl Reactor {
             keys: HashMap::new(),
             run: VecDeque::new(),
             io: Io {
-                handle: IoHandle { inbox, pool: pool.clone(), dead: Arc::new(AtomicBool::new(false)) },
+                handle: IoHandle {
+                    inbox,
+                    pool: pool.clone(),
+                    dead: Arc::new(AtomicBool::new(false)),
+                },
                 registry,
                 resolver,
                 timers: Timers::default(),
@@ -253,8 +257,16 @@ impl Reactor {
 
     fn act(&mut self, item: ToReactor) {
         match item {
-            ToReactor::Listen { socket, listener, endpoint } => self.listen(Acceptor::new(socket, listener, endpoint)),
-            ToReactor::Unlisten { socket, endpoint, done } => {
+            ToReactor::Listen {
+                socket,
+                listener,
+                endpoint,
+            } => self.listen(Acceptor::new(socket, listener, endpoint)),
+            ToReactor::Unlisten {
+                socket,
+                endpoint,
+                done,
+            } => {
                 self.close_acceptors(socket, Some(&endpoint));
                 // The caller may have gone away, which is its business.
                 let _ = done.send(());
@@ -268,7 +280,12 @@ impl Reactor {
                     self.with_peer(key, |peer, io| peer.close(io.now));
                 }
             }
-            ToReactor::Adopt { socket, stream, endpoint, peer } => self.adopt(socket, endpoint, stream, peer),
+            ToReactor::Adopt {
+                socket,
+                stream,
+                endpoint,
+                peer,
+            } => self.adopt(socket, endpoint, stream, peer),
             ToReactor::CloseSocket { socket } => {
                 self.close_acceptors(socket, None);
                 for (key, entry) in &mut self.entries {
@@ -308,14 +325,20 @@ impl Reactor {
         let entry = self.entries.vacant_entry();
         let key = entry.key();
         let endpoint = acceptor.endpoint.clone();
-        if let Err(error) = self.io.registry.register(&mut acceptor.listener, Token(key), Interest::READABLE) {
+        if let Err(error) = self
+            .io
+            .registry
+            .register(&mut acceptor.listener, Token(key), Interest::READABLE)
+        {
             acceptor.socket.monitors.report(|| Event::AcceptFailed {
                 endpoint: endpoint.to_string(),
                 reason: error.into(),
             });
             return;
         }
-        acceptor.socket.monitors.report(|| Event::Listening { endpoint: endpoint.to_string() });
+        acceptor.socket.monitors.report(|| Event::Listening {
+            endpoint: endpoint.to_string(),
+        });
         entry.insert(Entry::Acceptor(acceptor));
         self.run.push_back(key);
     }
@@ -327,12 +350,16 @@ impl Reactor {
             let Entry::Acceptor(acceptor) = entry else {
                 return true;
             };
-            if acceptor.socket.id != socket || endpoint.is_some_and(|endpoint| *acceptor.endpoint != *endpoint) {
+            if acceptor.socket.id != socket
+                || endpoint.is_some_and(|endpoint| *acceptor.endpoint != *endpoint)
+            {
                 return true;
             }
             let _ = registry.deregister(&mut acceptor.listener);
             let endpoint = &acceptor.endpoint;
-            acceptor.socket.monitors.report(|| Event::ListenerClosed { endpoint: endpoint.to_string() });
+            acceptor.socket.monitors.report(|| Event::ListenerClosed {
+                endpoint: endpoint.to_string(),
+            });
             false
         });
     }
@@ -374,7 +401,12 @@ impl Reactor {
         if Arc::ptr_eq(&thread.inbox, &self.io.handle.inbox) {
             self.adopt(socket.clone(), endpoint.clone(), stream, peer);
         } else {
-            thread.post(ToReactor::Adopt { socket: socket.clone(), stream, endpoint: endpoint.clone(), peer });
+            thread.post(ToReactor::Adopt {
+                socket: socket.clone(),
+                stream,
+                endpoint: endpoint.clone(),
+                peer,
+            });
         }
     }
 

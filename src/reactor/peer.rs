@@ -73,9 +73,21 @@ pub(super) enum Verdict {
 
 impl Peer {
     pub(super) fn dialed(dial: Dial, now: Instant) -> Peer {
-        let Dial { socket, endpoint, drainer, inbound } = dial;
+        let Dial {
+            socket,
+            endpoint,
+            drainer,
+            inbound,
+        } = dial;
         let connector = Connector::new(&socket.options, now);
-        Peer::new(drainer.id(), socket, Arc::new(endpoint), Some(drainer), inbound, Some(connector))
+        Peer::new(
+            drainer.id(),
+            socket,
+            Arc::new(endpoint),
+            Some(drainer),
+            inbound,
+            Some(connector),
+        )
     }
 
     pub(super) fn accepted(pipe: PipeId, socket: Arc<SocketLink>, endpoint: Arc<Endpoint>) -> Peer {
@@ -110,12 +122,20 @@ impl Peer {
     /// Takes over an accepted stream; its handshake begins. False if the stream cannot be registered.
     pub(super) fn take_stream(&mut self, mut stream: Stream, peer: String, key: usize, io: &mut Io) -> bool {
         let options = &self.socket.options;
-        let buffers = StreamOptions { send_buffer: options.send_buffer, receive_buffer: options.receive_buffer };
-        let ready = stream
-            .apply(&buffers)
-            .and_then(|()| io.registry.register(&mut stream, Token(key), Interest::READABLE | Interest::WRITABLE));
+        let buffers = StreamOptions {
+            send_buffer: options.send_buffer,
+            receive_buffer: options.receive_buffer,
+        };
+        let ready = stream.apply(&buffers).and_then(|()| {
+            io.registry
+                .register(&mut stream, Token(key), Interest::READABLE | Interest::WRITABLE)
+        });
         if let Err(error) = ready {
-            self.report(|endpoint| Event::HandshakeFailed { endpoint, peer, reason: error.into() });
+            self.report(|endpoint| Event::HandshakeFailed {
+                endpoint,
+                peer,
+                reason: error.into(),
+            });
             return false;
         }
         self.deadline = Some(io.now + options.handshake_timeout);
@@ -147,7 +167,12 @@ impl Peer {
     }
 
     /// The resolver has answered.
-    pub(super) fn on_resolved(&mut self, result: std::io::Result<Vec<std::net::SocketAddr>>, key: usize, io: &mut Io) {
+    pub(super) fn on_resolved(
+        &mut self,
+        result: std::io::Result<Vec<std::net::SocketAddr>>,
+        key: usize,
+        io: &mut Io,
+    ) {
         let Some(connector) = &mut self.connector else {
             return;
         };
@@ -169,7 +194,11 @@ impl Peer {
             let options = &self.socket.options;
             let latest = now + options.linger_max;
             let progress = self.progress();
-            self.closing = Some(Closing { latest, patience: now + options.linger, progress });
+            self.closing = Some(Closing {
+                latest,
+                patience: now + options.linger,
+                progress,
+            });
             self.write_wanted = true;
         }
     }
@@ -226,10 +255,18 @@ impl Peer {
     /// Dials the next address of the attempt; without one, the attempt has failed, for the reason given.
     fn dial_next(&mut self, mut failure: Option<Reason>, key: usize, io: &mut Io) {
         let options = &self.socket.options;
-        let buffers = StreamOptions { send_buffer: options.send_buffer, receive_buffer: options.receive_buffer };
-        while let Some(address) = self.connector.as_mut().and_then(|connector| connector.addresses.pop_front()) {
+        let buffers = StreamOptions {
+            send_buffer: options.send_buffer,
+            receive_buffer: options.receive_buffer,
+        };
+        while let Some(address) = self
+            .connector
+            .as_mut()
+            .and_then(|connector| connector.addresses.pop_front())
+        {
             let dialed = Stream::dial(&address, &buffers).and_then(|mut stream| {
-                io.registry.register(&mut stream, Token(key), Interest::READABLE | Interest::WRITABLE)?;
+                io.registry
+                    .register(&mut stream, Token(key), Interest::READABLE | Interest::WRITABLE)?;
                 Ok(stream)
             });
             match dialed {
@@ -316,7 +353,10 @@ impl Peer {
         if !matches!(connection.stage, Stage::Handshake(_)) {
             return Ok(());
         }
-        let mut tools = Tools { block: &mut io.block, spares: &mut io.spares };
+        let mut tools = Tools {
+            block: &mut io.block,
+            spares: &mut io.spares,
+        };
         let read = connection.read_handshake(&mut tools);
         let Stage::Handshake(handshake) = &mut connection.stage else {
             return Ok(());
@@ -357,17 +397,29 @@ impl Peer {
             None => self.attach(side, io),
         }
         self.write_wanted = true;
-        self.report(|endpoint| Event::HandshakeSucceeded { endpoint, peer, peer_type });
+        self.report(|endpoint| Event::HandshakeSucceeded {
+            endpoint,
+            peer,
+            peer_type,
+        });
     }
 
     /// Makes the pipes of an accepted peer and gives the socket its ends, the sending half first.
     fn attach(&mut self, side: Arc<dyn WriteSide>, io: &mut Io) {
         let socket = &self.socket;
-        let (Some(inbox), ready) = (socket.send.clone().or_else(|| socket.receive.clone()), io.handle.ready()) else {
+        let (Some(inbox), ready) = (
+            socket.send.clone().or_else(|| socket.receive.clone()),
+            io.handle.ready(),
+        ) else {
             return;
         };
-        let (sender, mut drainer) =
-            outbound::pipe(self.pipe, socket.options.send_hwm, &socket.byte_pool, inbox, ready.clone());
+        let (sender, mut drainer) = outbound::pipe(
+            self.pipe,
+            socket.options.send_hwm,
+            &socket.byte_pool,
+            inbox,
+            ready.clone(),
+        );
         drainer.connect(side);
         self.drainer = Some(drainer);
         if let Some(inbox) = &socket.send {
@@ -390,7 +442,10 @@ impl Peer {
         let (Some(connection), Some(drainer)) = (&mut self.connection, &mut self.drainer) else {
             return Ok(false);
         };
-        let mut tools = Tools { block: &mut io.block, spares: &mut io.spares };
+        let mut tools = Tools {
+            block: &mut io.block,
+            spares: &mut io.spares,
+        };
         if matches!(connection.stage, Stage::Draining) {
             return match connection.read_to_end(&mut tools) {
                 Read::Idle => Ok(false),
@@ -444,7 +499,10 @@ impl Peer {
 
     /// An attempt or a handshake failed: other addresses may do better.
     fn connection_failed(&mut self, reason: Reason, key: usize, io: &mut Io) {
-        let dialing = self.connection.as_ref().is_some_and(|connection| matches!(connection.stage, Stage::Dialing));
+        let dialing = self
+            .connection
+            .as_ref()
+            .is_some_and(|connection| matches!(connection.stage, Stage::Dialing));
         if !dialing {
             self.connection_ended(reason, io);
             return;
@@ -473,9 +531,17 @@ impl Peer {
         }
         self.drop_connection(io);
         if handshaking {
-            self.report(|endpoint| Event::HandshakeFailed { endpoint, peer, reason });
+            self.report(|endpoint| Event::HandshakeFailed {
+                endpoint,
+                peer,
+                reason,
+            });
         } else {
-            self.report(|endpoint| Event::Disconnected { endpoint, peer, reason });
+            self.report(|endpoint| Event::Disconnected {
+                endpoint,
+                peer,
+                reason,
+            });
         }
         self.pause(io);
     }
@@ -521,13 +587,21 @@ impl Peer {
         io.resolver.cancel(self.pipe);
         if let Some(connection) = &self.connection {
             let messages = self.drainer.as_ref().map_or(0, Drainer::waiting);
-            let reason = if messages > 0 { Reason::LingerExpired { messages } } else { Reason::Closed };
+            let reason = if messages > 0 {
+                Reason::LingerExpired { messages }
+            } else {
+                Reason::Closed
+            };
             let peer = connection.peer.clone();
             let graceful = messages == 0;
             if !graceful {
                 let _ = connection.stream.shutdown();
             }
-            self.report(|endpoint| Event::Disconnected { endpoint, peer, reason });
+            self.report(|endpoint| Event::Disconnected {
+                endpoint,
+                peer,
+                reason,
+            });
         }
         if let Some(drainer) = &mut self.drainer {
             drainer.disconnect();
@@ -537,14 +611,20 @@ impl Peer {
     }
 
     fn progress(&self) -> (u64, u64) {
-        self.drainer.as_ref().map_or((0, 0), |drainer| (drainer.finished(), drainer.written()))
+        self.drainer
+            .as_ref()
+            .map_or((0, 0), |drainer| (drainer.finished(), drainer.written()))
     }
 
     /// Makes sure that the loop comes back when something is due.
     fn arm(&mut self, key: usize, io: &mut Io) {
         let mut due = self.deadline;
         let mut earlier = |at: Instant| due = Some(due.map_or(at, |due: Instant| due.min(at)));
-        if let Some(Connector { state: Dialing::Waiting(until) | Dialing::Resolving(until), .. }) = &self.connector {
+        if let Some(Connector {
+            state: Dialing::Waiting(until) | Dialing::Resolving(until),
+            ..
+        }) = &self.connector
+        {
             earlier(*until);
         }
         if let Some(closing) = &self.closing {
@@ -568,7 +648,11 @@ impl Peer {
 }
 
 fn handshake(socket: &SocketLink) -> Handshake {
-    Handshake::new(Local { socket_type: socket.socket_type, identity: bytes::Bytes::new(), as_server: false })
+    Handshake::new(Local {
+        socket_type: socket.socket_type,
+        identity: bytes::Bytes::new(),
+        as_server: false,
+    })
 }
 
 /// Writes what the handshake has to say.

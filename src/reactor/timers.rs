@@ -26,7 +26,9 @@ impl Timers {
 
     /// How long the loop may sleep.
     pub(super) fn sleep(&self, now: Instant) -> Option<Duration> {
-        self.heap.peek().map(|Reverse((at, _))| at.saturating_duration_since(now))
+        self.heap
+            .peek()
+            .map(|Reverse((at, _))| at.saturating_duration_since(now))
     }
 }
 
@@ -44,6 +46,9 @@ mod tests {
         assert_eq!(timers.sleep(start), Some(Duration::from_millis(10)));
         assert_eq!(timers.pop(start), None);
         let later = start + Duration::from_millis(30);
-        assert_eq!((timers.pop(later), timers.pop(later), timers.pop(later)), (Some(1), Some(2), None));
+        assert_eq!(
+            (timers.pop(later), timers.pop(later), timers.pop(later)),
+            (Some(1), Some(2), None)
+        );
     }
 }

@@ -44,7 +44,13 @@ impl LoadBalancer {
         self.count += 1;
         self.connected_count += usize::from(connected);
         if !full {
-            if connected { &mut self.connected } else { &mut self.waiting }.keys.push(key);
+            if connected {
+                &mut self.connected
+            } else {
+                &mut self.waiting
+            }
+            .keys
+            .push(key);
         }
     }
 
@@ -64,14 +70,22 @@ impl LoadBalancer {
     /// The peer whose turn it is, if one has room.
     #[inline]
     pub(crate) fn current(&self) -> Option<usize> {
-        let ring = if self.connected_count > 0 { &self.connected } else { &self.waiting };
+        let ring = if self.connected_count > 0 {
+            &self.connected
+        } else {
+            &self.waiting
+        };
         ring.keys.get(ring.turn).copied()
     }
 
     /// Ends the turn of the current peer.
     #[inline]
     pub(crate) fn advance(&mut self) {
-        let ring = if self.connected_count > 0 { &mut self.connected } else { &mut self.waiting };
+        let ring = if self.connected_count > 0 {
+            &mut self.connected
+        } else {
+            &mut self.waiting
+        };
         ring.turn += 1;
         if ring.turn >= ring.keys.len() {
             ring.turn = 0;
@@ -89,7 +103,11 @@ impl LoadBalancer {
         };
         self.count -= 1;
         self.connected_count -= usize::from(peer.connected);
-        let ring = if peer.connected { &mut self.connected } else { &mut self.waiting };
+        let ring = if peer.connected {
+            &mut self.connected
+        } else {
+            &mut self.waiting
+        };
         if let Some(index) = ring.keys.iter().position(|&other| other == key) {
             ring.keys.remove(index);
             if index < ring.turn {

@@ -51,7 +51,11 @@ pub struct Builder<S> {
 
 impl<S: Socket> Builder<S> {
     pub(crate) fn new(context: &Context) -> Builder<S> {
-        Builder { context: context.clone(), options: Options::default(), socket: PhantomData }
+        Builder {
+            context: context.clone(),
+            options: Options::default(),
+            socket: PhantomData,
+        }
     }
 
     /// Makes the socket.
@@ -182,6 +186,8 @@ impl<S: Receives> Builder<S> {
 
 impl<S> fmt::Debug for Builder<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }

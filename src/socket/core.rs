@@ -41,10 +41,19 @@ struct Dialed {
 }
 
 impl SocketCore {
-    pub(crate) fn new(context: &Arc<context::Inner>, socket_type: SocketType, options: Options) -> SocketCore {
+    pub(crate) fn new(
+        context: &Arc<context::Inner>,
+        socket_type: SocketType,
+        options: Options,
+    ) -> SocketCore {
         let link = Arc::new(SocketLink::new(context.next_id(), socket_type, options));
         context.register(&link);
-        SocketCore { context: context.clone(), link, bound: Vec::new(), dialed: Vec::new() }
+        SocketCore {
+            context: context.clone(),
+            link,
+            bound: Vec::new(),
+            dialed: Vec::new(),
+        }
     }
 
     /// The sending half, for types that send.
@@ -76,14 +85,23 @@ impl SocketCore {
                     return Err(BindError::IoThreadDied);
                 }
                 let (listener, resolved) = Listener::bind(&endpoint, self.link.options.backlog)?;
-                io.post(ToReactor::Listen { socket: self.link.clone(), listener, endpoint: resolved.clone() });
+                io.post(ToReactor::Listen {
+                    socket: self.link.clone(),
+                    listener,
+                    endpoint: resolved.clone(),
+                });
                 (resolved, Some(io))
             }
         };
         if io.is_none() {
-            self.link.monitors.report(|| Event::Listening { endpoint: endpoint.to_string() });
+            self.link.monitors.report(|| Event::Listening {
+                endpoint: endpoint.to_string(),
+            });
         }
-        self.bound.push(Bound { endpoint: endpoint.clone(), io });
+        self.bound.push(Bound {
+            endpoint: endpoint.clone(),
+            io,
+        });
         Ok(endpoint)
     }
 
@@ -95,7 +113,9 @@ impl SocketCore {
         let endpoint = endpoint.try_into().map_err(EndpointError::from)?;
         endpoint.connectable()?;
         if self.dialed.iter().any(|dialed| dialed.endpoint == endpoint) {
-            return Err(ConnectError::AlreadyConnected { endpoint: endpoint.to_string() });
+            return Err(ConnectError::AlreadyConnected {
+                endpoint: endpoint.to_string(),
+            });
         }
         let pipe = self.context.next_id();
         let io = if let Endpoint::Inproc(name) = &endpoint {
@@ -122,18 +142,33 @@ impl SocketCore {
             (Some(inbox), _) | (None, Some(inbox)) => inbox.clone(),
             (None, None) => return,
         };
-        let (sender, drainer) =
-            outbound::pipe(pipe, link.options.send_hwm, &link.byte_pool, sender_inbox, io.ready());
+        let (sender, drainer) = outbound::pipe(
+            pipe,
+            link.options.send_hwm,
+            &link.byte_pool,
+            sender_inbox,
+            io.ready(),
+        );
         if let Some(inbox) = &link.send {
             inbox.post(ToSocket::Send(SendPipe::Wire(sender)));
         }
         let inbound = link.receive.as_ref().map(|inbox| {
-            let (writer, reader) =
-                inbound::pipe(pipe, link.options.receive_hwm, io.pool(), io.ready(), inbox.clone() as Arc<dyn Ready>);
+            let (writer, reader) = inbound::pipe(
+                pipe,
+                link.options.receive_hwm,
+                io.pool(),
+                io.ready(),
+                inbox.clone() as Arc<dyn Ready>,
+            );
             inbox.post(ToSocket::Receive(ReceivePipe::Wire(reader)));
             writer
         });
-        let dial = Dial { socket: link.clone(), endpoint: endpoint.clone(), drainer, inbound };
+        let dial = Dial {
+            socket: link.clone(),
+            endpoint: endpoint.clone(),
+            drainer,
+            inbound,
+        };
         io.post(ToReactor::Dial(Box::new(dial)));
     }
 
@@ -144,14 +179,20 @@ impl SocketCore {
     {
         let endpoint = endpoint.try_into().map_err(EndpointError::from)?;
         let Some(index) = self.bound.iter().position(|bound| bound.endpoint == endpoint) else {
-            return Err(DetachError::UnknownEndpoint { endpoint: endpoint.to_string() });
+            return Err(DetachError::UnknownEndpoint {
+                endpoint: endpoint.to_string(),
+            });
         };
         let bound = self.bound.remove(index);
         match (bound.endpoint, bound.io) {
             (Endpoint::Inproc(name), _) => inproc::unbind(&self.context, self.link.id, &name),
             (endpoint, Some(io)) => {
                 let (done, closed) = sync_channel(1);
-                io.post(ToReactor::Unlisten { socket: self.link.id, endpoint, done });
+                io.post(ToReactor::Unlisten {
+                    socket: self.link.id,
+                    endpoint,
+                    done,
+                });
                 // An I/O thread that dies drops the sender, which ends this wait as well.
                 let _ = closed.recv();
             }
@@ -167,7 +208,9 @@ impl SocketCore {
     {
         let endpoint = endpoint.try_into().map_err(EndpointError::from)?;
         let Some(index) = self.dialed.iter().position(|dialed| dialed.endpoint == endpoint) else {
-            return Err(DetachError::UnknownEndpoint { endpoint: endpoint.to_string() });
+            return Err(DetachError::UnknownEndpoint {
+                endpoint: endpoint.to_string(),
+            });
         };
         let dialed = self.dialed.remove(index);
         if let Endpoint::Inproc(name) = &dialed.endpoint {
@@ -204,7 +247,15 @@ impl From<BindFailure> for BindError {
             BindFailure::DirectoryMissing { endpoint, directory } => {
                 BindError::DirectoryMissing { endpoint, directory }
             }
-            BindFailure::NameNotResolved { endpoint, host, source } => BindError::Resolve { endpoint, host, source },
+            BindFailure::NameNotResolved {
+                endpoint,
+                host,
+                source,
+            } => BindError::Resolve {
+                endpoint,
+                host,
+                source,
+            },
             BindFailure::NotASocket { endpoint, path } => BindError::NotASocket { endpoint, path },
             BindFailure::Unsupported { endpoint } => BindError::Unsupported { endpoint },
             BindFailure::Io { endpoint, source } => BindError::Io { endpoint, source },

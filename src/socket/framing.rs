@@ -49,10 +49,11 @@ pub(crate) fn receive(chain: &mut Consumer<u8>) -> Option<Message> {
     let bytes = chain.peek();
     let header = Header::parse(bytes).ok()??;
     if header.is_last() {
-        if let Some(body) = bytes[header.header_bytes..].get(..body_bytes(&header)) {
-            let message = Message::copied(body);
-            let taken = header.header_bytes + body.len();
-            chain.skip(taken);
+        let rest = &bytes[header.header_bytes..];
+        let length = body_bytes(&header);
+        if length <= rest.len() {
+            let message = Message::copied_prefix(rest, length);
+            chain.skip(header.header_bytes + length);
             return Some(message);
         }
     }

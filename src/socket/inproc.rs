@@ -37,12 +37,15 @@ pub(crate) fn bind(context: &context::Inner, socket: &Arc<SocketLink>, name: &st
     let mut names = lock(context);
     let entry = names.0.entry(name.to_owned()).or_default();
     if entry.binder.is_some() {
-        return Err(BindError::AddressInUse { endpoint: format!("inproc://{name}") });
+        return Err(BindError::AddressInUse {
+            endpoint: format!("inproc://{name}"),
+        });
     }
     entry.binder = Some(socket.clone());
     // Connectors of another type go on waiting: the next binder may be theirs.
-    let (attached, waiting) =
-        std::mem::take(&mut entry.parked).into_iter().partition(|c| c.socket.socket_type.accepts(socket.socket_type));
+    let (attached, waiting) = std::mem::take(&mut entry.parked)
+        .into_iter()
+        .partition(|c| c.socket.socket_type.accepts(socket.socket_type));
     entry.parked = waiting;
     for connector in attached {
         attach(socket, connector, name);
@@ -93,7 +96,11 @@ fn dial(names: &mut Names, socket: &Arc<SocketLink>, name: &str, pipe: PipeId) {
         inbox.post(ToSocket::Send(SendPipe::Inproc(writer, Some(name.into()))));
         (reader, relay)
     });
-    let connector = Connector { socket: socket.clone(), pipe, sends };
+    let connector = Connector {
+        socket: socket.clone(),
+        pipe,
+        sends,
+    };
     let entry = names.0.entry(name.to_owned()).or_default();
     match entry.binder.clone() {
         Some(binder) if socket.socket_type.accepts(binder.socket_type) => attach(&binder, connector, name),
@@ -105,7 +112,11 @@ fn dial(names: &mut Names, socket: &Arc<SocketLink>, name: &str, pipe: PipeId) {
 fn attach(binder: &Arc<SocketLink>, connector: Connector, name: &str) {
     let Connector { socket, pipe, sends } = connector;
     // Only one half has to come back when the binder leaves, and the half that sends is the one that must.
-    let redial = if socket.send.is_some() { None } else { Some(name.into()) };
+    let redial = if socket.send.is_some() {
+        None
+    } else {
+        Some(name.into())
+    };
     if let (Some(from), Some(to)) = (&binder.send, &socket.receive) {
         let (writer, reader) = inbound::pipe::<Message>(
             pipe,

@@ -8,16 +8,36 @@ use std::time::Instant;
 use crate::mailbox::ToSocket;
 use crate::pipe::inbox::Inbox;
 
+/// Whether looking for a while before sleeping has paid lately. One for each half of a socket.
+#[derive(Debug, Default)]
+pub(crate) struct Patience {
+    /// Waits that ended while looking count up, others down; within ±[`PATIENCE_MAX`].
+    balance: i8,
+    /// Waits since looking was last tried although it does not pay.
+    since_try: u8,
+}
+
 /// Waits until the inbox has something, or until the deadline: then it returns false.
 ///
-/// It first looks for about a microsecond, because at a high-water mark the other side is often just about to make room
-/// and a sleep and wake-up cost ten times that.
-pub(crate) fn wait(inbox: &Inbox<ToSocket>, deadline: Option<Instant>) -> bool {
+/// A sleep and a wake-up cost ten microseconds and more, and in a steady flow the other side is nearer than that. So it
+/// looks for about a microsecond, then, as long as that pays, for some ten more while other threads may have the
+/// processor, and then it sleeps.
+pub(crate) fn wait(inbox: &Inbox<ToSocket>, patience: &mut Patience, deadline: Option<Instant>) -> bool {
     for _ in 0..SPINS {
         if inbox.is_filled() {
             return true;
         }
         std::hint::spin_loop();
+    }
+    if patience.is_worth_it() {
+        for _ in 0..YIELDS {
+            thread::yield_now();
+            if inbox.is_filled() {
+                patience.paid();
+                return true;
+            }
+        }
+        patience.failed();
     }
     WAKER.with(|waker| {
         if !inbox.sleep(waker) {
@@ -37,6 +57,25 @@ pub(crate) fn wait(inbox: &Inbox<ToSocket>, deadline: Option<Instant>) -> bool {
     })
 }
 
+impl Patience {
+    fn is_worth_it(&mut self) -> bool {
+        self.since_try = self.since_try.wrapping_add(1);
+        self.balance >= 0 || self.since_try % TRY_EVERY == 0
+    }
+
+    fn paid(&mut self) {
+        self.balance = (self.balance + 1).min(PATIENCE_MAX);
+    }
+
+    fn failed(&mut self) {
+        self.balance = (self.balance - 1).max(-PATIENCE_MAX);
+    }
+}
+
+/// Looks with other threads let by: about ten microseconds on a free processor.
+const YIELDS: u32 = 30;
+const PATIENCE_MAX: i8 = 8;
+const TRY_EVERY: u8 = 32;
 /// A pause instruction takes 40 to 140 cycles, so this is about one microsecond.
 const SPINS: u32 = 30;
 

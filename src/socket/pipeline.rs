@@ -11,8 +11,8 @@ use super::send_half::{Refusal, SendHalf};
 use crate::context::Context;
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::error::{
-    BindError, ConnectError, DetachError, RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError,
-    TrySendError,
+    BindError, ConnectError, DetachError, RecvError, RecvTimeoutError, SendError, SendTimeoutError,
+    TryRecvError, TrySendError,
 };
 use crate::message::Message;
 use crate::monitor::Monitor;
@@ -158,10 +158,12 @@ impl PushSocket {
     /// [`SendError`] gives the message back.
     #[inline]
     pub fn send(&mut self, message: impl Into<Message>) -> Result<(), SendError> {
-        self.half.send(message.into(), None).map_err(|(message, refusal)| match refusal {
-            Refusal::TooLarge => SendError::TooLarge(message),
-            Refusal::Full | Refusal::NoPeer | Refusal::IoThreadDied => SendError::IoThreadDied(message),
-        })
+        self.half
+            .send(message.into(), None)
+            .map_err(|(message, refusal)| match refusal {
+                Refusal::TooLarge => SendError::TooLarge(message),
+                Refusal::Full | Refusal::NoPeer | Refusal::IoThreadDied => SendError::IoThreadDied(message),
+            })
     }
 
     /// Sends a message if a peer has room for it.
@@ -170,25 +172,33 @@ impl PushSocket {
     /// [`TrySendError`] tells why not, "no peer" and "queue full" apart, and gives the message back.
     #[inline]
     pub fn try_send(&mut self, message: impl Into<Message>) -> Result<(), TrySendError> {
-        self.half.try_send(message.into()).map_err(|(message, refusal)| match refusal {
-            Refusal::Full => TrySendError::Full(message),
-            Refusal::NoPeer => TrySendError::NoPeer(message),
-            Refusal::TooLarge => TrySendError::TooLarge(message),
-            Refusal::IoThreadDied => TrySendError::IoThreadDied(message),
-        })
+        self.half
+            .try_send(message.into())
+            .map_err(|(message, refusal)| match refusal {
+                Refusal::Full => TrySendError::Full(message),
+                Refusal::NoPeer => TrySendError::NoPeer(message),
+                Refusal::TooLarge => TrySendError::TooLarge(message),
+                Refusal::IoThreadDied => TrySendError::IoThreadDied(message),
+            })
     }
 
     /// Sends a message, waiting up to `timeout` for a peer with room.
     ///
     /// # Errors
     /// [`SendTimeoutError`] tells why not and gives the message back.
-    pub fn send_timeout(&mut self, message: impl Into<Message>, timeout: Duration) -> Result<(), SendTimeoutError> {
+    pub fn send_timeout(
+        &mut self,
+        message: impl Into<Message>,
+        timeout: Duration,
+    ) -> Result<(), SendTimeoutError> {
         let deadline = Instant::now().checked_add(timeout);
-        self.half.send(message.into(), deadline).map_err(|(message, refusal)| match refusal {
-            Refusal::Full | Refusal::NoPeer => SendTimeoutError::Timeout(message),
-            Refusal::TooLarge => SendTimeoutError::TooLarge(message),
-            Refusal::IoThreadDied => SendTimeoutError::IoThreadDied(message),
-        })
+        self.half
+            .send(message.into(), deadline)
+            .map_err(|(message, refusal)| match refusal {
+                Refusal::Full | Refusal::NoPeer => SendTimeoutError::Timeout(message),
+                Refusal::TooLarge => SendTimeoutError::TooLarge(message),
+                Refusal::IoThreadDied => SendTimeoutError::IoThreadDied(message),
+            })
     }
 
     /// Sends a message, waiting without blocking the thread. Any executor will do.
@@ -303,7 +313,9 @@ impl PullSocket {
     /// # Errors
     /// As for [`recv`](Self::recv).
     pub async fn recv_async(&mut self) -> Result<Message, RecvError> {
-        poll_fn(|task| self.half.poll_recv(task)).await.map_err(|_| RecvError::IoThreadDied)
+        poll_fn(|task| self.half.poll_recv(task))
+            .await
+            .map_err(|_| RecvError::IoThreadDied)
     }
 
     /// Waits for one message, then takes what is there, up to `max` in all, and appends it to `messages`. Returns how many

@@ -25,6 +25,7 @@ pub(crate) struct ReceiveHalf {
     queue: FairQueue,
     /// The I/O thread failed.
     died: bool,
+    patience: park::Patience,
     items: Vec<ToSocket>,
     ready: Vec<PipeId>,
 }
@@ -56,6 +57,7 @@ impl ReceiveHalf {
             keys: HashMap::new(),
             queue: FairQueue::default(),
             died: false,
+            patience: park::Patience::default(),
             items: Vec::new(),
             ready: Vec::new(),
         }
@@ -74,18 +76,43 @@ impl ReceiveHalf {
             }
             self.settle(key);
         }
-        Err(if self.died { Nothing::IoThreadDied } else { Nothing::Empty })
+        Err(if self.died {
+            Nothing::IoThreadDied
+        } else {
+            Nothing::Empty
+        })
     }
 
     /// Takes the next message, waiting for it until the deadline.
+    #[inline]
     pub(crate) fn recv(&mut self, deadline: Option<Instant>) -> Result<Message, Nothing> {
+        if let Some(message) = self.take_current() {
+            return Ok(message);
+        }
+        self.recv_slowly(deadline)
+    }
+
+    fn recv_slowly(&mut self, deadline: Option<Instant>) -> Result<Message, Nothing> {
         loop {
             self.spin();
             match self.try_recv() {
-                Err(Nothing::Empty) if park::wait(&self.inbox, deadline) => {}
+                Err(Nothing::Empty) if park::wait(&self.inbox, &mut self.patience, deadline) => {}
                 done => return done,
             }
         }
+    }
+
+    /// The quick way, for a peer that has a message while nothing else has happened.
+    #[inline]
+    fn take_current(&mut self) -> Option<Message> {
+        if self.inbox.is_filled() {
+            return None;
+        }
+        let message = self.pipes[self.queue.current()?].take();
+        if message.is_some() {
+            self.queue.advance();
+        }
+        message
     }
 
     /// Takes the next message, or wakes the task when there may be one.
@@ -173,7 +200,6 @@ impl ReceiveHalf {
             inproc::redial(&self.context, &self.link, &name, pipe.id());
         }
     }
-
 }
 
 impl Drop for ReceiveHalf {

@@ -31,6 +31,7 @@ pub(crate) struct SendHalf {
     died: bool,
     /// Messages that were accepted for peers which are gone for good, and never handed over.
     lost: u64,
+    patience: park::Patience,
     items: Vec<ToSocket>,
     ready: Vec<PipeId>,
 }
@@ -50,7 +51,11 @@ pub(crate) enum Refusal {
 }
 
 impl SendHalf {
-    pub(crate) fn new(context: Arc<context::Inner>, link: Arc<SocketLink>, inbox: Arc<Inbox<ToSocket>>) -> SendHalf {
+    pub(crate) fn new(
+        context: Arc<context::Inner>,
+        link: Arc<SocketLink>,
+        inbox: Arc<Inbox<ToSocket>>,
+    ) -> SendHalf {
         SendHalf {
             inbox,
             pipes: Slab::new(),
@@ -60,6 +65,7 @@ impl SendHalf {
             message_spares: Spares::new(link.message_pool.clone()),
             died: false,
             lost: 0,
+            patience: park::Patience::default(),
             items: Vec::new(),
             ready: Vec::new(),
             context,
@@ -112,11 +118,15 @@ impl SendHalf {
     }
 
     /// Gives the message to the next peer that has room, waiting for one until the deadline.
-    pub(crate) fn send(&mut self, mut message: Message, deadline: Option<Instant>) -> Result<(), (Message, Refusal)> {
+    pub(crate) fn send(
+        &mut self,
+        mut message: Message,
+        deadline: Option<Instant>,
+    ) -> Result<(), (Message, Refusal)> {
         loop {
             match self.try_send(message) {
                 Err((back, refusal @ (Refusal::Full | Refusal::NoPeer))) => {
-                    if !park::wait(&self.inbox, deadline) {
+                    if !park::wait(&self.inbox, &mut self.patience, deadline) {
                         return Err((back, refusal));
                     }
                     message = back;
@@ -185,8 +195,12 @@ impl SendHalf {
     /// Nobody writes to connections any more; inproc peers stay.
     fn give_up_connections(&mut self) {
         self.died = true;
-        let wires: Vec<usize> =
-            self.pipes.iter().filter(|(_, pipe)| matches!(pipe, Pipe::Wire(_))).map(|(key, _)| key).collect();
+        let wires: Vec<usize> = self
+            .pipes
+            .iter()
+            .filter(|(_, pipe)| matches!(pipe, Pipe::Wire(_)))
+            .map(|(key, _)| key)
+            .collect();
         for key in wires {
             let pipe = self.remove(key);
             self.lost += pipe.unfinished();

@@ -1,0 +1,4 @@
+//! How sockets behave, written once and run over every transport.
+
+mod pipeline;
+mod support;
