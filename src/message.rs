@@ -300,6 +300,16 @@ impl Message {
         }
     }
 
+    /// The part of a message that has one which lies in the message itself: the block that it is the start of, and its
+    /// length, 0..=64. What is behind it in the block means nothing.
+    #[inline]
+    pub(crate) fn single_small(&self) -> Option<(&[u8; SMALL_BYTES], u8)> {
+        match &self.body {
+            Body::Small(small) if small.parts() == 1 => Some((&small.bytes, small.header.used() as u8)),
+            _ => None,
+        }
+    }
+
     /// The parts in order, each with what a writer can do with it: copy a slice, or keep a handle of shared bytes.
     #[inline]
     pub(crate) fn part_refs(&self) -> PartRefs<'_> {

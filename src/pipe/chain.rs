@@ -363,6 +363,31 @@ impl<T> Producer<T> {
         self.inside_message = true;
     }
 
+    /// Appends `head` and the first `length` elements of `block`, together in one segment. If there is room, the whole block
+    /// is copied, which is quicker than to copy a length that is known only now; what is behind will be overwritten.
+    #[inline]
+    pub(crate) fn push_prefix<const H: usize, const N: usize>(
+        &mut self,
+        head: &[T; H],
+        block: &[T; N],
+        length: usize,
+        spares: &mut Spares<T>,
+    ) where
+        T: Copy,
+    {
+        debug_assert!(length <= N);
+        if self.capacity - self.used < H + N || self.messages == MESSAGES_MAX {
+            self.push(head, &block[..length], spares);
+            return;
+        }
+        // SAFETY: `open` is valid and has room for both above everything published.
+        unsafe { (*self.open).copy_in(self.used, head) };
+        // SAFETY: as above.
+        unsafe { (*self.open).copy_in(self.used + H, block) };
+        self.used += H + length;
+        self.inside_message = true;
+    }
+
     /// Appends a header and, by reference, the body that follows it.
     pub(crate) fn push_body(&mut self, head: &[T], body: Bytes)
     where
@@ -609,6 +634,16 @@ impl<T> Consumer<T> {
         self.at += 1;
         // SAFETY: `segment` is valid, `at` is below the published length, and `at` has moved on for good.
         Some(unsafe { (*self.segment).move_out(at) })
+    }
+
+    /// Takes one element that [`refill`](Self::refill) has found.
+    #[inline]
+    pub(crate) fn take(&mut self) -> T {
+        assert!(self.at < published(self.word), "an element was found");
+        let at = self.at;
+        self.at += 1;
+        // SAFETY: `segment` is valid, `at` was below the published length, and has moved on for good.
+        unsafe { (*self.segment).move_out(at) }
     }
 
     /// Elements that lie ready in one piece: empty only if nothing is published.

@@ -169,6 +169,18 @@ impl Sender {
         self.chain.push(header, body, spares);
     }
 
+    /// Appends a frame whose body is the first `length` bytes of `block`.
+    #[inline]
+    pub(crate) fn frame_prefix<const N: usize>(
+        &mut self,
+        header: &[u8; 2],
+        block: &[u8; N],
+        length: usize,
+        spares: &mut Spares<u8>,
+    ) {
+        self.chain.push_prefix(header, block, length, spares);
+    }
+
     /// Appends a frame whose body is kept by reference until it is finished.
     pub(crate) fn frame_by_reference(&mut self, header: &[u8], body: Bytes) {
         self.chain.push_body(header, body);

@@ -12,6 +12,12 @@ pub(crate) const BY_REFERENCE_MIN: usize = 4096;
 /// Appends the message to the pipe, which must have room.
 #[inline]
 pub(crate) fn send(pipe: &mut Sender, message: &Message, spares: &mut Spares<u8>) {
+    if let Some((block, length)) = message.single_small() {
+        // Copied as a block of fixed size, header included: most messages are this small.
+        pipe.frame_prefix(&[0, length], block, length.into(), spares);
+        pipe.finish_message();
+        return;
+    }
     match message.single() {
         Some(part) => frame(pipe, part, false, spares),
         None => {
@@ -43,21 +49,20 @@ fn frame(pipe: &mut Sender, part: PartRef<'_>, more: bool, spares: &mut Spares<u
     }
 }
 
-/// Takes the next message out of the chain, which holds whole messages only. `None` if there is none.
+/// Takes the next message out of the chain, which holds whole messages only, and at least one.
 #[inline]
-pub(crate) fn receive(chain: &mut Consumer<u8>) -> Option<Message> {
+pub(crate) fn receive(chain: &mut Consumer<u8>) -> Message {
     let bytes = chain.peek();
-    let header = Header::parse(bytes).ok()??;
-    if header.is_last() {
+    if let Ok(Some(header)) = Header::parse(bytes) {
         let rest = &bytes[header.header_bytes..];
         let length = body_bytes(&header);
-        if length <= rest.len() {
+        if header.is_last() && length <= rest.len() {
             let message = Message::copied_prefix(rest, length);
             chain.skip(header.header_bytes + length);
-            return Some(message);
+            return message;
         }
     }
-    Some(receive_parts(chain))
+    receive_parts(chain)
 }
 
 /// The general case: several parts, or bodies by reference.

@@ -73,7 +73,7 @@ impl Patience {
 }
 
 /// Looks with other threads let by: about ten microseconds on a free processor.
-const YIELDS: u32 = 30;
+const YIELDS: u32 = 8;
 const PATIENCE_MAX: i8 = 8;
 const TRY_EVERY: u8 = 32;
 /// A pause instruction takes 40 to 140 cycles, so this is about one microsecond.

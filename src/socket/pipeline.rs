@@ -279,7 +279,10 @@ impl PullSocket {
     /// [`RecvError::IoThreadDied`] if nothing can come any more.
     #[inline]
     pub fn recv(&mut self) -> Result<Message, RecvError> {
-        self.half.recv(None).map_err(|_| RecvError::IoThreadDied)
+        if !self.half.is_ready() {
+            self.half.wait(None).map_err(|_| RecvError::IoThreadDied)?;
+        }
+        Ok(self.half.take())
     }
 
     /// Receives a message if one is waiting.
@@ -288,10 +291,13 @@ impl PullSocket {
     /// [`TryRecvError::Empty`] if none is.
     #[inline]
     pub fn try_recv(&mut self) -> Result<Message, TryRecvError> {
-        self.half.try_recv().map_err(|nothing| match nothing {
-            Nothing::Empty => TryRecvError::Empty,
-            Nothing::IoThreadDied => TryRecvError::IoThreadDied,
-        })
+        if !self.half.is_ready() {
+            self.half.look().map_err(|nothing| match nothing {
+                Nothing::Empty => TryRecvError::Empty,
+                Nothing::IoThreadDied => TryRecvError::IoThreadDied,
+            })?;
+        }
+        Ok(self.half.take())
     }
 
     /// Receives a message, waiting up to `timeout` for one.
@@ -299,11 +305,14 @@ impl PullSocket {
     /// # Errors
     /// [`RecvTimeoutError::Timeout`] if none came in time.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message, RecvTimeoutError> {
-        let deadline = Instant::now().checked_add(timeout);
-        self.half.recv(deadline).map_err(|nothing| match nothing {
-            Nothing::Empty => RecvTimeoutError::Timeout,
-            Nothing::IoThreadDied => RecvTimeoutError::IoThreadDied,
-        })
+        if !self.half.is_ready() {
+            let deadline = Instant::now().checked_add(timeout);
+            self.half.wait(deadline).map_err(|nothing| match nothing {
+                Nothing::Empty => RecvTimeoutError::Timeout,
+                Nothing::IoThreadDied => RecvTimeoutError::IoThreadDied,
+            })?;
+        }
+        Ok(self.half.take())
     }
 
     /// Receives a message, waiting without blocking the thread. Any executor will do.
@@ -313,9 +322,10 @@ impl PullSocket {
     /// # Errors
     /// As for [`recv`](Self::recv).
     pub async fn recv_async(&mut self) -> Result<Message, RecvError> {
-        poll_fn(|task| self.half.poll_recv(task))
+        poll_fn(|task| self.half.poll_look(task))
             .await
-            .map_err(|_| RecvError::IoThreadDied)
+            .map_err(|_| RecvError::IoThreadDied)?;
+        Ok(self.half.take())
     }
 
     /// Waits for one message, then takes what is there, up to `max` in all, and appends it to `messages`. Returns how many
@@ -330,10 +340,10 @@ impl PullSocket {
         messages.push(self.recv()?);
         let mut count = 1;
         while count < max {
-            match self.half.try_recv() {
-                Ok(message) => messages.push(message),
-                Err(_) => break,
+            if !self.half.is_ready() && self.half.look().is_err() {
+                break;
             }
+            messages.push(self.half.take());
             count += 1;
         }
         Ok(count)

@@ -63,16 +63,36 @@ impl ReceiveHalf {
         }
     }
 
-    /// Takes the next message, one from each peer in turn.
+    /// Whether a message can be taken at once. It looks no further than the peer whose turn it is, and says no while there
+    /// is news to see to: the quick way past [`look`](Self::look).
     #[inline]
-    pub(crate) fn try_recv(&mut self) -> Result<Message, Nothing> {
+    pub(crate) fn is_ready(&mut self) -> bool {
+        !self.inbox.is_filled()
+            && self
+                .queue
+                .current()
+                .is_some_and(|key| self.pipes[key].is_filled())
+    }
+
+    /// Takes the message of the peer whose turn it is, which [`is_ready`](Self::is_ready) or [`look`](Self::look) has
+    /// found. The two steps are apart so that a message is moved once, straight to where the caller wants it, and not
+    /// from one `Option` or `Result` into the next.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Message {
+        let key = self.queue.current().expect("a peer was found ready");
+        let message = self.pipes[key].take();
+        self.queue.advance();
+        message
+    }
+
+    /// Finds the next peer that has a message, one from each in turn.
+    pub(crate) fn look(&mut self) -> Result<(), Nothing> {
         if self.inbox.is_filled() {
             self.collect();
         }
         while let Some(key) = self.queue.current() {
-            if let Some(message) = self.pipes[key].take() {
-                self.queue.advance();
-                return Ok(message);
+            if self.pipes[key].is_filled() {
+                return Ok(());
             }
             self.settle(key);
         }
@@ -83,42 +103,21 @@ impl ReceiveHalf {
         })
     }
 
-    /// Takes the next message, waiting for it until the deadline.
-    #[inline]
-    pub(crate) fn recv(&mut self, deadline: Option<Instant>) -> Result<Message, Nothing> {
-        if let Some(message) = self.take_current() {
-            return Ok(message);
-        }
-        self.recv_slowly(deadline)
-    }
-
-    fn recv_slowly(&mut self, deadline: Option<Instant>) -> Result<Message, Nothing> {
+    /// Waits for a peer that has a message, until the deadline.
+    pub(crate) fn wait(&mut self, deadline: Option<Instant>) -> Result<(), Nothing> {
         loop {
             self.spin();
-            match self.try_recv() {
+            match self.look() {
                 Err(Nothing::Empty) if park::wait(&self.inbox, &mut self.patience, deadline) => {}
                 done => return done,
             }
         }
     }
 
-    /// The quick way, for a peer that has a message while nothing else has happened.
-    #[inline]
-    fn take_current(&mut self) -> Option<Message> {
-        if self.inbox.is_filled() {
-            return None;
-        }
-        let message = self.pipes[self.queue.current()?].take();
-        if message.is_some() {
-            self.queue.advance();
-        }
-        message
-    }
-
-    /// Takes the next message, or wakes the task when there may be one.
-    pub(crate) fn poll_recv(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<Message, Nothing>> {
+    /// Finds a peer that has a message, or wakes the task when there may be one.
+    pub(crate) fn poll_look(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<(), Nothing>> {
         loop {
-            match self.try_recv() {
+            match self.look() {
                 Err(Nothing::Empty) => {
                     if self.inbox.sleep(task.waker()) {
                         return Poll::Pending;
@@ -217,27 +216,22 @@ impl Pipe {
         }
     }
 
+    /// Takes a message, which must be there.
     #[inline]
-    fn take(&mut self) -> Option<Message> {
-        let message = match self {
+    fn take(&mut self) -> Message {
+        match self {
             Pipe::Wire(pipe) => {
-                let message = framing::receive(pipe.chain());
-                if message.is_some() {
-                    pipe.took_message();
-                }
-                message
+                pipe.took_message();
+                framing::receive(pipe.chain())
             }
             Pipe::Inproc(pipe, _) => {
-                let message = pipe.pop();
-                if message.is_some() {
-                    pipe.took_message();
-                }
-                message
+                pipe.took_message();
+                pipe.chain().take()
             }
-        };
-        message
+        }
     }
 
+    #[inline]
     fn is_filled(&mut self) -> bool {
         match self {
             Pipe::Wire(pipe) => pipe.chain().refill(),

@@ -1,4 +1,11 @@
 //! How sockets behave, written once and run over every transport.
+//!
+//! Nothing here sleeps to let something happen: tests wait for messages, for monitor events or for conditions, and all of
+//! them run under a deadline that fails loudly.
 
+mod closing;
+mod high_water_mark;
 mod pipeline;
+mod raw;
+mod reconnecting;
 mod support;

@@ -1,0 +1,336 @@
+//! Counts lines, words and bytes of many files with several processes: the work that PUSH and PULL are made for.
+//!
+//! ```text
+//!                ┌──► worker 0 ───┐
+//!   ventilator ──┼──► worker 1 ───┼──► sink      ventilator and sink are sockets of this process,
+//!     (PUSH)     └──► worker 2 ───┘   (PULL)     each worker is a process with a PULL and a PUSH of its own
+//! ```
+//!
+//! A task has two parts: a file's number and its path. A result has the worker's number, the file's, and then either what
+//! was counted or the reason why not. At the end this process counts each file again and has to come to the same.
+#![allow(
+    clippy::print_stderr,
+    reason = "a program may print, only the library may not"
+)]
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, fs, str, thread};
+
+use zerowire::{Context, Event, Message, PullSocket, PushSocket, RecvTimeoutError, TrySendError};
+
+const HELP: &str = "usage: tasks [--workers N] [PATH...]
+
+Counts lines, words and bytes of files, and of those in folders, with N worker processes (1 to 64; by default one for each
+core, but at least 2). Without a path it counts the sources of its library. Files that cannot be read are listed.
+Exit status 1: a worker died, a single process counts otherwise, or an argument is wrong.
+";
+/// As first argument it makes this program a worker.
+const WORKER: &str = "--as-worker-process";
+/// How often the workers are looked after and the progress bar is drawn.
+const TICK: Duration = Duration::from_millis(100);
+/// Tasks under way for each worker: enough that none runs dry, and so few that all their results fit the sink's queue.
+/// One thread serves ventilator and sink here; it must not wait for room at the one while workers wait at the other.
+const UNDER_WAY: usize = 100;
+
+/// Files (that is, 1), lines, words and bytes; or why a file cannot be read.
+type Counted = Result<[u64; 4], String>;
+
+fn main() -> ExitCode {
+    let mut arguments = env::args_os().skip(1).peekable();
+    let outcome = match arguments.next_if(|first| first == WORKER) {
+        Some(_) => work(
+            &arguments
+                .map(|text| text.to_string_lossy().into())
+                .collect::<Vec<String>>(),
+        ),
+        None => run(arguments),
+    };
+    if let Err(error) = outcome {
+        eprintln!("tasks: {error}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// A worker: takes tasks for as long as its standard input is open.
+fn work(arguments: &[String]) -> Result<(), Box<dyn Error>> {
+    let [worker, ventilator, sink] = arguments else {
+        return Err(format!("{WORKER} takes a number and two endpoints").into());
+    };
+    let context = Context::new();
+    let mut results = PushSocket::new(&context);
+    results.connect(sink)?;
+    let mut tasks = PullSocket::new(&context);
+    tasks.connect(ventilator)?;
+    thread::Builder::new().spawn(|| {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        process::exit(0)
+    })?;
+    loop {
+        let task = tasks.recv()?;
+        let mut fields = vec![worker.clone(), task.to_str()?.to_owned()];
+        match count(&path_of(task.part(1).unwrap_or_default())) {
+            Ok(counts) => fields.extend(counts.map(|number| number.to_string())),
+            Err(reason) => fields.push(reason),
+        }
+        results.send(Message::from_parts(fields))?;
+    }
+}
+
+fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Box<dyn Error>> {
+    let Some((workers, paths)) = parse_arguments(arguments)? else {
+        return Ok(io::stdout().write_all(HELP.as_bytes())?);
+    };
+    let files = walk(paths)?;
+    let context = Context::new();
+    let mut ventilator = PushSocket::new(&context);
+    let mut sink = PullSocket::new(&context);
+    let monitor = ventilator.monitor();
+    let endpoints = [
+        ventilator.bind("tcp://127.0.0.1:*")?,
+        sink.bind("tcp://127.0.0.1:*")?,
+    ];
+
+    // A worker ends when its standard input does. Nobody writes to it: it ends when this process closes it, and also when
+    // this process fails or is killed. Messages that say "the end" would be less sure: PUSH deals to those that have room,
+    // which may be one worker twice and another never.
+    let mut crew = Vec::new();
+    for worker in 0..workers {
+        let mut command = Command::new(env::current_exe()?);
+        command
+            .arg(WORKER)
+            .arg(worker.to_string())
+            .args(endpoints.iter().map(ToString::to_string));
+        crew.push(command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?);
+    }
+    // PUSH deals to those who are there, so the first worker would get far more than its share if it did not wait for all.
+    let mut missing = workers;
+    while missing > 0 {
+        match monitor.recv_timeout(TICK) {
+            Some(Event::HandshakeSucceeded { .. }) => missing -= 1,
+            _ => check(&mut crew)?,
+        }
+    }
+    let start = Instant::now();
+    let results = deal(&files, &mut ventilator, &mut sink, &mut crew)?;
+    let elapsed = start.elapsed();
+    for mut child in crew {
+        // Closes its standard input first.
+        child.wait()?;
+    }
+
+    io::stdout().write_all(report(&files, &results, workers, elapsed).as_bytes())?;
+    match files
+        .iter()
+        .zip(&results)
+        .find(|(file, (_, counted))| count(file) != *counted)
+    {
+        Some((file, (worker, _))) => {
+            Err(format!("worker {worker} counted {file:?} wrong, or it changed").into())
+        }
+        None => Ok(io::stdout().write_all(b"\nA single process counts the same.\n")?),
+    }
+}
+
+/// Deals out the files and collects the results, each with the worker it is from.
+fn deal(
+    files: &[PathBuf],
+    ventilator: &mut PushSocket,
+    sink: &mut PullSocket,
+    crew: &mut [Child],
+) -> Result<Vec<(usize, Counted)>, Box<dyn Error>> {
+    let mut results = vec![(0, Err("no result".to_owned())); files.len()];
+    let (mut sent, mut done, mut tick) = (0, 0, Instant::now());
+    while done < files.len() {
+        while sent < files.len() && sent - done < UNDER_WAY * crew.len() {
+            match ventilator.try_send([
+                sent.to_string().as_bytes(),
+                files[sent].as_os_str().as_encoded_bytes(),
+            ]) {
+                Ok(()) => sent += 1,
+                Err(TrySendError::Full(_) | TrySendError::NoPeer(_)) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match sink.recv_timeout(TICK) {
+            Ok(message) => {
+                let result = parse(&message).filter(|(worker, file, _)| *worker < crew.len() && *file < sent);
+                let (worker, file, counted) = result.ok_or_else(|| format!("not a result: {message:?}"))?;
+                results[file] = (worker, counted);
+                done += 1;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if tick.elapsed() >= TICK || done == files.len() {
+            tick = Instant::now();
+            draw_progress(done, files.len());
+            check(crew)?;
+        }
+    }
+    Ok(results)
+}
+
+/// Fails if a worker has ended: results of what it held would be waited for in vain.
+fn check(crew: &mut [Child]) -> Result<(), Box<dyn Error>> {
+    for (worker, child) in crew.iter_mut().enumerate() {
+        if let Some(status) = child.try_wait()? {
+            return Err(format!("worker {worker} (process {}) ended early: {status}", child.id()).into());
+        }
+    }
+    Ok(())
+}
+
+fn parse(result: &Message) -> Option<(usize, usize, Counted)> {
+    let fields: Vec<&str> = result
+        .parts()
+        .map(str::from_utf8)
+        .collect::<Result<_, _>>()
+        .ok()?;
+    let [worker, file, counted @ ..] = fields.as_slice() else {
+        return None;
+    };
+    let numbers = counted
+        .iter()
+        .map(|field| field.parse().ok())
+        .collect::<Option<Vec<u64>>>();
+    let counted = match counted {
+        [reason] => Err((*reason).to_owned()),
+        _ => Ok(numbers?.try_into().ok()?),
+    };
+    Some((worker.parse().ok()?, file.parse().ok()?, counted))
+}
+
+/// Counts as `wc` does; words are what stands between ASCII white space.
+fn count(path: &Path) -> Counted {
+    let count = || {
+        // Opening a named pipe would wait for its other end. A folder is one that could not be listed: opening it says why.
+        let kind = fs::metadata(path)?.file_type();
+        if !kind.is_file() && !kind.is_dir() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        let mut file = fs::File::open(path)?;
+        let (mut lines, mut words, mut bytes) = (0, 0, 0);
+        let (mut in_word, mut block) = (false, vec![0; 64 * 1024]);
+        loop {
+            let length = match file.read(&mut block)? {
+                0 => return Ok([1, lines, words, bytes]),
+                length => length,
+            };
+            for byte in &block[..length] {
+                let is_space = matches!(byte, b' ' | b'\t'..=b'\r');
+                lines += u64::from(*byte == b'\n');
+                words += u64::from(!in_word && !is_space);
+                in_word = !is_space;
+            }
+            bytes += length as u64;
+        }
+    };
+    count().map_err(|error| error.to_string())
+}
+
+fn report(files: &[PathBuf], results: &[(usize, Counted)], workers: usize, elapsed: Duration) -> String {
+    // One for each worker, and the last for all together.
+    let mut shares = vec![[0; 4]; workers + 1];
+    for (worker, counted) in results {
+        for (at, number) in counted.iter().flatten().enumerate() {
+            shares[*worker][at] += number;
+            shares[workers][at] += number;
+        }
+    }
+    let [all_files, _, _, all_bytes] = shares[workers];
+    let mut text = "worker       files       lines       words          bytes     share\n".to_owned();
+    for (worker, [files, lines, words, bytes]) in shares.into_iter().enumerate() {
+        let name = if worker == workers {
+            "all".to_owned()
+        } else {
+            worker.to_string()
+        };
+        let percent = 100.0 * bytes as f64 / all_bytes.max(1) as f64;
+        text += &format!("{name:<8}{files:>10}{lines:>12}{words:>12}{bytes:>15}{percent:>8.1} %\n");
+    }
+    for (file, (_, counted)) in files.iter().zip(results) {
+        if let Err(reason) = counted {
+            text += &format!("not counted: {file:?}: {reason}\n");
+        }
+    }
+    let rate = |amount: u64| amount as f64 / elapsed.as_secs_f64();
+    text + &format!(
+        "{elapsed:.2?}, {:.0} files/s, {:.1} MB/s\n",
+        rate(all_files),
+        rate(all_bytes) / 1e6
+    )
+}
+
+fn draw_progress(done: usize, total: usize) {
+    if io::stderr().is_terminal() {
+        let end = if done == total { '\n' } else { '\r' };
+        eprint!(
+            "[{:<50}] {done} of {total} files{end}",
+            "#".repeat(50 * done / total)
+        );
+    }
+}
+
+/// The files among the paths and in the folders among them; what a link in a folder points to is left out.
+fn walk(mut paths: Vec<PathBuf>) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    while let Some(path) = paths.pop() {
+        let Ok(entries) = fs::read_dir(&path) else {
+            files.push(path);
+            continue;
+        };
+        for entry in entries {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() || kind.is_file() {
+                paths.push(entry.path());
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The number of workers and the paths; `None` if help is wanted.
+fn parse_arguments(
+    mut arguments: impl Iterator<Item = OsString>,
+) -> Result<Option<(usize, Vec<PathBuf>)>, String> {
+    let mut workers = thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 64));
+    let mut paths = Vec::new();
+    while let Some(argument) = arguments.next() {
+        match argument.to_str() {
+            Some("--help") => return Ok(None),
+            Some("--workers") => {
+                let number = arguments.next().and_then(|text| text.to_str()?.parse().ok());
+                workers = number
+                    .filter(|number| (1..=64).contains(number))
+                    .ok_or("--workers takes a number from 1 to 64")?;
+            }
+            Some(option) if option.starts_with("--") => {
+                return Err(format!("unknown option {option} (see --help)"));
+            }
+            _ => paths.push(argument.into()),
+        }
+    }
+    if paths.is_empty() {
+        paths.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    }
+    Ok(Some((workers, paths)))
+}
+
+#[cfg(unix)]
+fn path_of(bytes: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    std::ffi::OsStr::from_bytes(bytes).into()
+}
+
+#[cfg(not(unix))]
+fn path_of(bytes: &[u8]) -> PathBuf {
+    String::from_utf8_lossy(bytes).into_owned().into()
+}
