@@ -8,10 +8,7 @@
 //!
 //! A task has two parts: a file's number and its path. A result has the worker's number, the file's, and then either what
 //! was counted or the reason why not. At the end this process counts each file again and has to come to the same.
-#![allow(
-    clippy::print_stderr,
-    reason = "a program may print, only the library may not"
-)]
+#![allow(clippy::print_stderr)] // Only the library has to be silent.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -37,29 +34,28 @@ const TICK: Duration = Duration::from_millis(100);
 /// One thread serves ventilator and sink here; it must not wait for room at the one while workers wait at the other.
 const UNDER_WAY: usize = 100;
 
-/// Files (that is, 1), lines, words and bytes; or why a file cannot be read.
+type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+/// Files (that is, 1), lines, words and bytes; or why there is nothing to count.
 type Counted = Result<[u64; 4], String>;
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1).peekable();
     let outcome = match arguments.next_if(|first| first == WORKER) {
-        Some(_) => work(
-            &arguments
-                .map(|text| text.to_string_lossy().into())
-                .collect::<Vec<String>>(),
-        ),
+        Some(_) => work(arguments.filter_map(|text| text.into_string().ok()).collect()),
         None => run(arguments),
     };
-    if let Err(error) = outcome {
-        eprintln!("tasks: {error}");
-        return ExitCode::FAILURE;
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tasks: {error}");
+            ExitCode::FAILURE
+        }
     }
-    ExitCode::SUCCESS
 }
 
 /// A worker: takes tasks for as long as its standard input is open.
-fn work(arguments: &[String]) -> Result<(), Box<dyn Error>> {
-    let [worker, ventilator, sink] = arguments else {
+fn work(arguments: Vec<String>) -> Result<()> {
+    let [worker, ventilator, sink] = arguments.as_slice() else {
         return Err(format!("{WORKER} takes a number and two endpoints").into());
     };
     let context = Context::new();
@@ -75,40 +71,38 @@ fn work(arguments: &[String]) -> Result<(), Box<dyn Error>> {
         let task = tasks.recv()?;
         let mut fields = vec![worker.clone(), task.to_str()?.to_owned()];
         match count(&path_of(task.part(1).unwrap_or_default())) {
-            Ok(counts) => fields.extend(counts.map(|number| number.to_string())),
+            Ok([_, lines, words, bytes]) => {
+                fields.extend([lines, words, bytes].map(|number| number.to_string()))
+            }
             Err(reason) => fields.push(reason),
         }
         results.send(Message::from_parts(fields))?;
     }
 }
 
-fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Box<dyn Error>> {
+fn run(arguments: impl Iterator<Item = OsString>) -> Result<()> {
     let Some((workers, paths)) = parse_arguments(arguments)? else {
         return Ok(io::stdout().write_all(HELP.as_bytes())?);
     };
     let files = walk(paths)?;
     let context = Context::new();
     let mut ventilator = PushSocket::new(&context);
+    let tasks_at = ventilator.bind("tcp://127.0.0.1:*")?;
     let mut sink = PullSocket::new(&context);
-    let monitor = ventilator.monitor();
-    let endpoints = [
-        ventilator.bind("tcp://127.0.0.1:*")?,
-        sink.bind("tcp://127.0.0.1:*")?,
-    ];
+    let results_at = sink.bind("tcp://127.0.0.1:*")?;
 
     // A worker ends when its standard input does. Nobody writes to it: it ends when this process closes it, and also when
     // this process fails or is killed. Messages that say "the end" would be less sure: PUSH deals to those that have room,
     // which may be one worker twice and another never.
+    let monitor = ventilator.monitor();
     let mut crew = Vec::new();
     for worker in 0..workers {
         let mut command = Command::new(env::current_exe()?);
-        command
-            .arg(WORKER)
-            .arg(worker.to_string())
-            .args(endpoints.iter().map(ToString::to_string));
+        command.arg(WORKER).arg(worker.to_string());
+        command.arg(tasks_at.to_string()).arg(results_at.to_string());
         crew.push(command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?);
     }
-    // PUSH deals to those who are there, so the first worker would get far more than its share if it did not wait for all.
+    // PUSH deals to those who are there: wait for all, or the first would get far more than its share.
     let mut missing = workers;
     while missing > 0 {
         match monitor.recv_timeout(TICK) {
@@ -125,16 +119,12 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Box<dyn Error>> 
     }
 
     io::stdout().write_all(report(&files, &results, workers, elapsed).as_bytes())?;
-    match files
-        .iter()
-        .zip(&results)
-        .find(|(file, (_, counted))| count(file) != *counted)
-    {
-        Some((file, (worker, _))) => {
-            Err(format!("worker {worker} counted {file:?} wrong, or it changed").into())
+    for (file, (worker, counted)) in files.iter().zip(results) {
+        if count(file) != counted {
+            return Err(format!("worker {worker} counted {file:?} wrong, or it changed since").into());
         }
-        None => Ok(io::stdout().write_all(b"\nA single process counts the same.\n")?),
     }
+    Ok(io::stdout().write_all(b"A single process counts the same.\n")?)
 }
 
 /// Deals out the files and collects the results, each with the worker it is from.
@@ -143,15 +133,13 @@ fn deal(
     ventilator: &mut PushSocket,
     sink: &mut PullSocket,
     crew: &mut [Child],
-) -> Result<Vec<(usize, Counted)>, Box<dyn Error>> {
+) -> Result<Vec<(usize, Counted)>> {
     let mut results = vec![(0, Err("no result".to_owned())); files.len()];
     let (mut sent, mut done, mut tick) = (0, 0, Instant::now());
     while done < files.len() {
         while sent < files.len() && sent - done < UNDER_WAY * crew.len() {
-            match ventilator.try_send([
-                sent.to_string().as_bytes(),
-                files[sent].as_os_str().as_encoded_bytes(),
-            ]) {
+            let path = files[sent].as_os_str().as_encoded_bytes();
+            match ventilator.try_send([sent.to_string().as_bytes(), path]) {
                 Ok(()) => sent += 1,
                 Err(TrySendError::Full(_) | TrySendError::NoPeer(_)) => break,
                 Err(error) => return Err(error.into()),
@@ -167,19 +155,22 @@ fn deal(
             Err(RecvTimeoutError::Timeout) => {}
             Err(error) => return Err(error.into()),
         }
-        if tick.elapsed() >= TICK || done == files.len() {
+        if tick.elapsed() >= TICK {
             tick = Instant::now();
-            draw_progress(done, files.len());
             check(crew)?;
+            let bar = "#".repeat(50 * done / files.len());
+            draw_progress(&format!("[{bar:<50}] {done} of {}", files.len()));
         }
     }
+    draw_progress("");
     Ok(results)
 }
 
 /// Fails if a worker has ended: results of what it held would be waited for in vain.
-fn check(crew: &mut [Child]) -> Result<(), Box<dyn Error>> {
+fn check(crew: &mut [Child]) -> Result<()> {
     for (worker, child) in crew.iter_mut().enumerate() {
         if let Some(status) = child.try_wait()? {
+            draw_progress("");
             return Err(format!("worker {worker} (process {}) ended early: {status}", child.id()).into());
         }
     }
@@ -187,26 +178,16 @@ fn check(crew: &mut [Child]) -> Result<(), Box<dyn Error>> {
 }
 
 fn parse(result: &Message) -> Option<(usize, usize, Counted)> {
-    let fields: Vec<&str> = result
-        .parts()
-        .map(str::from_utf8)
-        .collect::<Result<_, _>>()
-        .ok()?;
-    let [worker, file, counted @ ..] = fields.as_slice() else {
-        return None;
+    let text = |part| str::from_utf8(result.part(part)?).ok();
+    let number = |part| text(part)?.parse().ok();
+    let counted = match result.part_count() {
+        3 => Err(text(2)?.to_owned()),
+        _ => Ok([1, number(2)?, number(3)?, number(4)?]),
     };
-    let numbers = counted
-        .iter()
-        .map(|field| field.parse().ok())
-        .collect::<Option<Vec<u64>>>();
-    let counted = match counted {
-        [reason] => Err((*reason).to_owned()),
-        _ => Ok(numbers?.try_into().ok()?),
-    };
-    Some((worker.parse().ok()?, file.parse().ok()?, counted))
+    Some((text(0)?.parse().ok()?, text(1)?.parse().ok()?, counted))
 }
 
-/// Counts as `wc` does; words are what stands between ASCII white space.
+/// Counts as POSIX says of `wc`; white space is that of ASCII.
 fn count(path: &Path) -> Counted {
     let count = || {
         // Opening a named pipe would wait for its other end. A folder is one that could not be listed: opening it says why.
@@ -245,12 +226,10 @@ fn report(files: &[PathBuf], results: &[(usize, Counted)], workers: usize, elaps
     }
     let [all_files, _, _, all_bytes] = shares[workers];
     let mut text = "worker       files       lines       words          bytes     share\n".to_owned();
-    for (worker, [files, lines, words, bytes]) in shares.into_iter().enumerate() {
-        let name = if worker == workers {
-            "all".to_owned()
-        } else {
-            worker.to_string()
-        };
+    let names = (0..workers)
+        .map(|worker| worker.to_string())
+        .chain(["all".into()]);
+    for (name, [files, lines, words, bytes]) in names.zip(shares) {
         let percent = 100.0 * bytes as f64 / all_bytes.max(1) as f64;
         text += &format!("{name:<8}{files:>10}{lines:>12}{words:>12}{bytes:>15}{percent:>8.1} %\n");
     }
@@ -259,21 +238,14 @@ fn report(files: &[PathBuf], results: &[(usize, Counted)], workers: usize, elaps
             text += &format!("not counted: {file:?}: {reason}\n");
         }
     }
-    let rate = |amount: u64| amount as f64 / elapsed.as_secs_f64();
-    text + &format!(
-        "{elapsed:.2?}, {:.0} files/s, {:.1} MB/s\n",
-        rate(all_files),
-        rate(all_bytes) / 1e6
-    )
+    let rate = |amount: u64| amount as f64 / elapsed.as_secs_f64().max(1e-9);
+    let (files, megabytes) = (rate(all_files), rate(all_bytes) / 1e6);
+    text + &format!("{elapsed:.2?}, {files:.0} files/s, {megabytes:.1} MB/s\n")
 }
 
-fn draw_progress(done: usize, total: usize) {
+fn draw_progress(bar: &str) {
     if io::stderr().is_terminal() {
-        let end = if done == total { '\n' } else { '\r' };
-        eprint!(
-            "[{:<50}] {done} of {total} files{end}",
-            "#".repeat(50 * done / total)
-        );
+        eprint!("\r\x1b[K{bar}");
     }
 }
 
@@ -298,9 +270,7 @@ fn walk(mut paths: Vec<PathBuf>) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The number of workers and the paths; `None` if help is wanted.
-fn parse_arguments(
-    mut arguments: impl Iterator<Item = OsString>,
-) -> Result<Option<(usize, Vec<PathBuf>)>, String> {
+fn parse_arguments(mut arguments: impl Iterator<Item = OsString>) -> Result<Option<(usize, Vec<PathBuf>)>> {
     let mut workers = thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 64));
     let mut paths = Vec::new();
     while let Some(argument) = arguments.next() {
@@ -308,12 +278,11 @@ fn parse_arguments(
             Some("--help") => return Ok(None),
             Some("--workers") => {
                 let number = arguments.next().and_then(|text| text.to_str()?.parse().ok());
-                workers = number
-                    .filter(|number| (1..=64).contains(number))
-                    .ok_or("--workers takes a number from 1 to 64")?;
+                let allowed = number.filter(|number| (1..=64).contains(number));
+                workers = allowed.ok_or("--workers takes a number from 1 to 64")?;
             }
-            Some(option) if option.starts_with("--") => {
-                return Err(format!("unknown option {option} (see --help)"));
+            Some(text) if text.starts_with("--") => {
+                return Err(format!("unknown option {text}, see --help").into());
             }
             _ => paths.push(argument.into()),
         }
@@ -324,10 +293,11 @@ fn parse_arguments(
     Ok(Some((workers, paths)))
 }
 
+/// Back from `as_encoded_bytes`, which on Unix is any path as it is, and elsewhere UTF-8 for all but freaks.
 #[cfg(unix)]
 fn path_of(bytes: &[u8]) -> PathBuf {
-    use std::os::unix::ffi::OsStrExt;
-    std::ffi::OsStr::from_bytes(bytes).into()
+    use std::os::unix::ffi::OsStringExt;
+    OsString::from_vec(bytes.to_vec()).into()
 }
 
 #[cfg(not(unix))]

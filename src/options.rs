@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::error::OptionError;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Options {
+pub struct Options {
     pub(crate) send_hwm: u64,
     pub(crate) receive_hwm: u64,
     pub(crate) linger: Duration,

@@ -145,11 +145,10 @@ impl Batch {
             } else {
                 current.load()
             };
-            // SAFETY: asked for only where BODY was seen.
-            let body = if word & BODY != 0 {
-                unsafe { current.body_len() }
-            } else {
-                0
+            let body = match word & BODY {
+                0 => 0,
+                // SAFETY: BODY was seen.
+                _ => unsafe { current.body_len() },
             };
             let total = published(word) + body;
             let step = count.min(total - self.next.offset);

@@ -143,12 +143,9 @@ impl<T> Segment<T> {
     /// # Safety
     /// - As for [`body_len`](Self::body_len), and the body is not taken while the slice lives.
     pub(super) unsafe fn body_slice<'a>(&self) -> &'a [u8] {
-        // SAFETY: the consumer owns the body, and the caller keeps it in place for 'a.
-        self.body.with(|cell| unsafe {
-            (*cell)
-                .as_ref()
-                .map_or(&[][..], |body| &*ptr::from_ref::<[u8]>(body))
-        })
+        // SAFETY: once BODY is published only the consumer, our caller, touches the cell, and it keeps it in place for 'a.
+        let body: &'a Option<Bytes> = self.body.with(|cell| unsafe { &*cell });
+        body.as_deref().unwrap_or_default()
     }
 
     /// Moves the body out.
@@ -238,8 +235,10 @@ impl<T> Segment<T> {
     ///   or reads it again.
     #[inline]
     unsafe fn move_out(&self, at: usize) -> T {
-        // SAFETY: the slot is initialised and no longer written.
-        self.slots[at].with(|slot| unsafe { (*slot).assume_init_read() })
+        // SAFETY: published slots are no longer written.
+        let slot = self.slots[at].with(|slot| unsafe { ptr::read(slot) });
+        // SAFETY: published slots are initialised.
+        unsafe { slot.assume_init() }
     }
 }
 
@@ -342,7 +341,7 @@ impl<T> Producer<T> {
     pub(crate) fn push_message(&mut self, element: T, spares: &mut Spares<T>) {
         self.reserve(1, spares);
         // SAFETY: `open` is valid, and `reserve` made sure of a free slot at `used`.
-        unsafe { (*self.open).move_in(self.used, element) };
+        unsafe { self.open().move_in(self.used, element) };
         self.used += 1;
         self.messages += 1;
         self.commit();
@@ -356,9 +355,9 @@ impl<T> Producer<T> {
     {
         self.reserve(head.len() + tail.len(), spares);
         // SAFETY: `open` is valid, and `reserve` made sure of room for both runs at `used`.
-        unsafe { (*self.open).copy_in(self.used, head) };
+        unsafe { self.open().copy_in(self.used, head) };
         // SAFETY: as above.
-        unsafe { (*self.open).copy_in(self.used + head.len(), tail) };
+        unsafe { self.open().copy_in(self.used + head.len(), tail) };
         self.used += head.len() + tail.len();
         self.inside_message = true;
     }
@@ -381,9 +380,9 @@ impl<T> Producer<T> {
             return;
         }
         // SAFETY: `open` is valid and has room for both above everything published.
-        unsafe { (*self.open).copy_in(self.used, head) };
+        unsafe { self.open().copy_in(self.used, head) };
         // SAFETY: as above.
-        unsafe { (*self.open).copy_in(self.used + H, block) };
+        unsafe { self.open().copy_in(self.used + H, block) };
         self.used += H + length;
         self.inside_message = true;
     }
@@ -398,10 +397,10 @@ impl<T> Producer<T> {
             self.advance(Segment::new(HEADER_SEGMENT.max(head.len())));
         }
         // SAFETY: `open` is valid and has room for the header.
-        unsafe { (*self.open).copy_in(self.used, head) };
+        unsafe { self.open().copy_in(self.used, head) };
         self.used += head.len();
         // SAFETY: `open` is valid, and BODY is not published for it yet, so the cell is ours.
-        unsafe { (*self.open).body.with_mut(|cell| *cell = Some(body)) };
+        self.open().body.with_mut(|cell| unsafe { *cell = Some(body) });
         self.body = BODY;
         self.capacity = self.used;
         self.inside_message = true;
@@ -422,7 +421,8 @@ impl<T> Producer<T> {
         let word = self.open_word();
         // SAFETY: `open` and `anchor` are valid: the consumer frees sealed segments only, and `open` is not sealed,
         // nor is `anchor` before the store below, which is the last access to it.
-        let (open, anchor) = unsafe { (&*self.open, &*self.anchor) };
+        let anchor = unsafe { &*self.anchor };
+        let open = self.open();
         if self.open == self.anchor {
             if word != self.anchor_word {
                 // Release pairs with the consumer's Acquire in `load`: the elements come with the word.
@@ -472,6 +472,12 @@ impl<T> Producer<T> {
         }
         self.capacity = if self.body != 0 { kept } else { anchor.capacity() };
         self.inside_message = false;
+    }
+
+    #[inline]
+    fn open(&self) -> &Segment<T> {
+        // SAFETY: `open` is not sealed as far as the consumer can see, so it has not been freed.
+        unsafe { &*self.open }
     }
 
     /// Makes sure that the open segment takes `count` more elements.
@@ -564,7 +570,7 @@ impl Producer<u8> {
     pub(crate) fn leave_block(&mut self, spares: &mut Spares<u8>) {
         debug_assert!(!self.inside_message);
         // SAFETY: `open` is valid.
-        if unsafe { (*self.open).capacity() } == spares.sizes().block {
+        if self.open().capacity() == spares.sizes().block {
             let next = spares.small();
             self.advance(next);
             self.commit();
@@ -624,16 +630,10 @@ pub(crate) struct Consumer<T> {
 unsafe impl<T: Send> Send for Consumer<T> {}
 
 impl<T> Consumer<T> {
-    /// Takes one element.
-    #[inline]
+    /// Takes one element, if there is one.
+    #[cfg(test)]
     pub(crate) fn pop(&mut self) -> Option<T> {
-        if !self.refill() {
-            return None;
-        }
-        let at = self.at;
-        self.at += 1;
-        // SAFETY: `segment` is valid, `at` is below the published length, and `at` has moved on for good.
-        Some(unsafe { (*self.segment).move_out(at) })
+        self.refill().then(|| self.take())
     }
 
     /// Takes one element that [`refill`](Self::refill) has found.
@@ -643,7 +643,7 @@ impl<T> Consumer<T> {
         let at = self.at;
         self.at += 1;
         // SAFETY: `segment` is valid, `at` was below the published length, and has moved on for good.
-        unsafe { (*self.segment).move_out(at) }
+        unsafe { self.current().move_out(at) }
     }
 
     /// Elements that lie ready in one piece: empty only if nothing is published.
@@ -651,7 +651,7 @@ impl<T> Consumer<T> {
     pub(crate) fn peek(&mut self) -> &[T] {
         if self.refill() {
             // SAFETY: `segment` is valid and freed only by `&mut self`; the range is published and not taken.
-            unsafe { (*self.segment).slice(self.at, published(self.word)) }
+            unsafe { self.current().slice(self.at, published(self.word)) }
         } else {
             &[]
         }
@@ -668,13 +668,19 @@ impl<T> Consumer<T> {
     pub(crate) fn take_body(&mut self) -> Option<Bytes> {
         debug_assert!(self.at == published(self.word) && self.word & BODY != 0);
         // SAFETY: BODY was seen in the word, and we are the consumer.
-        unsafe { (*self.segment).take_body() }
+        unsafe { self.current().take_body() }
     }
 
     /// Whether an element is ready, moving on to the segment that holds it.
     #[inline]
     pub(crate) fn refill(&mut self) -> bool {
         self.at < published(self.word) || self.refill_slow()
+    }
+
+    #[inline]
+    fn current(&self) -> &Segment<T> {
+        // SAFETY: only this consumer frees the segment, and it has not left it.
+        unsafe { &*self.segment }
     }
 
     fn refill_slow(&mut self) -> bool {
@@ -807,7 +813,7 @@ mod tests {
 
     #[test]
     fn bodies_travel_by_reference_behind_their_header() {
-        let mut spares = Spares::new(Pool::new(SIZES));
+        let spares = Spares::new(Pool::new(SIZES));
         let (mut producer, mut consumer) = chain::<u8>(spares.pool());
         let body = Bytes::from(vec![9; 100]);
         for _ in 0..3 {

@@ -246,12 +246,6 @@ impl<T> Reader<T> {
         self.shared.taken.producer_ready();
     }
 
-    /// Takes one element of the chain.
-    #[inline]
-    pub(crate) fn pop(&mut self) -> Option<T> {
-        self.chain.pop()
-    }
-
     /// The chain itself, to take frames out of it.
     #[inline]
     pub(crate) fn chain(&mut self) -> &mut Consumer<T> {

@@ -72,11 +72,6 @@ impl<T> Inbox<T> {
         self.add(|mail| mail.items.push(item));
     }
 
-    /// Wakes the owner, if it sleeps, without telling it anything.
-    pub(crate) fn nudge(&self) {
-        self.add(|_| ());
-    }
-
     fn add(&self, put: impl FnOnce(&mut Mail<T>)) {
         let sleeper = {
             let mut mail = lock(&self.mail);

@@ -175,6 +175,7 @@ fn outbound_model(messages: u8, hwm: u64, direct: bool, command: bool, bytes_max
             bytes_max,
         });
 
+        let told = to_io.clone();
         let stream = side.clone();
         let io = thread::spawn(move || {
             let park = Park::new();
@@ -210,8 +211,8 @@ fn outbound_model(messages: u8, hwm: u64, direct: bool, command: bool, bytes_max
             sender.frame(&[0, 1], &[message], &mut spares);
             sender.finish_message();
         }
-        // The end is told, so that the I/O side looks once more.
-        drop(sender);
+        // The I/O side hears of nothing that the application wrote itself: tell it, so that it looks once more.
+        told.ready(PIPE);
         io.join().unwrap();
         let mut wire = side.taken.lock().unwrap().0.clone();
         if command {
@@ -280,6 +281,7 @@ fn outbound_reconnect_repeats_the_half_sent_message() {
             taken: Default::default(),
             bytes_max: usize::MAX,
         });
+        let told = to_io.clone();
         let (a, b) = (first.clone(), second.clone());
         let io = thread::spawn(move || {
             let park = Park::new();
@@ -301,7 +303,7 @@ fn outbound_reconnect_repeats_the_half_sent_message() {
             sender.frame(&[0, 1], &[message], &mut spares);
             sender.finish_message();
         }
-        drop(sender);
+        told.ready(PIPE);
         let done = io.join().unwrap() as usize;
         let wire = second.taken.lock().unwrap().0.clone();
         let all = [0, 1, 1, 0, 1, 2];
@@ -333,7 +335,7 @@ fn inbound_model(messages: u64, hwm: u64) {
         let park = Park::new();
         let mut expected = 0;
         loop {
-            match reader.pop() {
+            match reader.chain().pop() {
                 Some(message) => {
                     assert_eq!(message, expected);
                     expected += 1;

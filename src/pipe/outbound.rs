@@ -65,7 +65,6 @@ pub(crate) fn pipe(
         finished: Credit::new(id, sender),
         connected: AtomicBool::new(false),
         ended: AtomicBool::new(false),
-        closed: AtomicBool::new(false),
         drain: UnsafeCell::new(Drain {
             batch: Batch::new(consumer),
             side: None,
@@ -109,8 +108,6 @@ struct Outbound {
     connected: AtomicBool,
     /// No connection will come any more. Written once by the I/O thread.
     ended: AtomicBool,
-    /// No message will come any more. Written once by the sender, after its last message.
-    closed: AtomicBool,
     /// Owned by the holder of the token.
     drain: UnsafeCell<Drain>,
     io: std::sync::Arc<dyn Ready>,
@@ -255,14 +252,6 @@ impl Sender {
     /// Messages accepted since the pipe was made, and how many of them are finished.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.accepted, self.shared.finished.done())
-    }
-}
-
-impl Drop for Sender {
-    fn drop(&mut self) {
-        self.shared.closed.store(true, Ordering::Release);
-        // Whatever the token is: the I/O thread has to start the linger clock.
-        self.shared.io.ready(self.shared.id);
     }
 }
 
@@ -439,11 +428,6 @@ impl Drainer {
     pub(crate) fn end(&mut self) {
         self.shared.ended.store(true, Ordering::Release);
         self.shared.finished.producer_ready();
-    }
-
-    /// Whether the sender is gone. Its last message was accepted before.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.shared.closed.load(Ordering::Acquire)
     }
 
     /// Messages accepted and not finished.

@@ -241,10 +241,6 @@ impl SendHalf {
         pipe
     }
 
-    pub(crate) fn inbox(&self) -> &Inbox<ToSocket> {
-        &self.inbox
-    }
-
     /// See the field.
     pub(crate) fn lost(&self) -> u64 {
         self.lost

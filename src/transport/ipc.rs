@@ -147,7 +147,8 @@ impl Source for Listener {
 /// itself.
 #[derive(Debug, Default)]
 struct Name {
-    file: Option<SocketFile>,
+    /// Held for its drop, which removes the file.
+    _file: Option<SocketFile>,
     // Removed after the file in it.
     directory: Option<PrivateDirectory>,
 }
@@ -314,7 +315,7 @@ fn bind_path(endpoint: &Endpoint, path: &Path, backlog: i32) -> Result<(Socket, 
         match socket.bind(&address) {
             Ok(()) => {
                 let name = Name {
-                    file: SocketFile::of_new(path),
+                    _file: SocketFile::of_new(path),
                     directory: None,
                 };
                 // Dropping the name on the way out of a failure takes the file along.

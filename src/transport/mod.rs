@@ -165,6 +165,7 @@ impl Stream {
 
     /// Our end as text for events: `tcp://1.2.3.4:5`, `ipc:///path`, or `ipc://` for the nameless end of a
     /// dial.
+    #[cfg(test)]
     pub(crate) fn local_text(&self) -> String {
         match self {
             Stream::Tcp(stream) => tcp::text(stream.local_addr().ok()),
@@ -398,6 +399,7 @@ fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 
 /// Connections that may wait to be accepted unless the socket asks for another number. Linux caps it at
 /// `net.core.somaxconn`.
+#[cfg(test)]
 pub(crate) const BACKLOG_DEFAULT: u32 = 1024;
 
 /// The most slices one vectored write takes; Linux and the BSDs refuse a call with more.

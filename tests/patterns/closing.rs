@@ -9,8 +9,8 @@ use zerowire::{
 
 use crate::raw::Raw;
 use crate::support::{
-    DEADLINE, Transport, ipc_path, pattern, receive, receive_number, send, send_number, wait_for,
-    wait_for_handshake, within,
+    DEADLINE, ipc_path, pattern, receive, receive_number, send, send_number, wait_for, wait_for_handshake,
+    within,
 };
 use crate::{on_every_transport, on_every_wire};
 

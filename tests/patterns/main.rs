@@ -2,10 +2,14 @@
 //!
 //! Nothing here sleeps to let something happen: tests wait for messages, for monitor events or for conditions, and all of
 //! them run under a deadline that fails loudly.
+#![allow(clippy::unwrap_used)]
 
 mod closing;
 mod high_water_mark;
+mod hostile_peers;
+mod mistakes;
 mod pipeline;
 mod raw;
 mod reconnecting;
+mod stress;
 mod support;

@@ -200,13 +200,13 @@ on_every_wire! {
                 dying.send(&half);
                 drop(dying);
                 wait_for_end(&monitor);
-                let mut next = Raw::peer(&endpoint.to_string(), "PUSH");
-                next.send(&message(&[b"next", b"", what.as_bytes()]));
                 for number in 0..whole_before {
                     let message = receive(&mut pull);
                     assert_eq!(message.part(0), Some(&b"whole"[..]), "before {what}");
                     assert_eq!(message.part(1), Some(&[number][..]), "before {what}");
                 }
+                let mut next = Raw::peer(&endpoint.to_string(), "PUSH");
+                next.send(&message(&[b"next", b"", what.as_bytes()]));
                 let message = receive(&mut pull);
                 let parts: Vec<&[u8]> = message.parts().collect();
                 assert!(parts == [b"next", &b""[..], what.as_bytes()], "after {what}");
