@@ -125,7 +125,7 @@ pub(crate) struct Inner {
 
 struct IoThread {
     handle: IoHandle,
-    join: Option<JoinHandle<()>>,
+    join: JoinHandle<()>,
 }
 
 impl Inner {
@@ -155,6 +155,7 @@ impl Inner {
         Ok(threads[turn % threads.len()].handle.clone())
     }
 
+    /// Starts all I/O threads, or none.
     fn start(&self, threads: &mut Vec<IoThread>) -> io::Result<()> {
         let mut reactors = Vec::new();
         for _ in 0..self.io_threads {
@@ -162,28 +163,35 @@ impl Inner {
         }
         let handles: Vec<IoHandle> = reactors.iter().map(Reactor::handle).collect();
         for (number, mut reactor) in reactors.into_iter().enumerate() {
-            let handle = handles[number].clone();
             reactor.meet(handles.clone());
-            let sockets = self.sockets.clone();
-            let dying = handle.clone();
-            let join = thread::Builder::new()
-                .name(format!("zerowire-io-{number}"))
-                .spawn(move || {
-                    if reactor.run().is_err() {
-                        dying.declare_dead();
-                        for socket in lock(&sockets).values().filter_map(Weak::upgrade) {
-                            for inbox in [&socket.send, &socket.receive].into_iter().flatten() {
-                                inbox.post(ToSocket::IoThreadDied);
-                            }
-                        }
-                    }
-                })?;
-            threads.push(IoThread {
-                handle,
-                join: Some(join),
-            });
+            match self.spawn(number, reactor) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    stop(std::mem::take(threads));
+                    return Err(error);
+                }
+            }
         }
         Ok(())
+    }
+
+    fn spawn(&self, number: usize, mut reactor: Reactor) -> io::Result<IoThread> {
+        let handle = reactor.handle();
+        let dying = reactor.handle();
+        let sockets = self.sockets.clone();
+        let join = thread::Builder::new()
+            .name(format!("zerowire-io-{number}"))
+            .spawn(move || {
+                if reactor.run().is_err() {
+                    dying.declare_dead();
+                    for socket in lock(&sockets).values().filter_map(Weak::upgrade) {
+                        for inbox in [&socket.send, &socket.receive].into_iter().flatten() {
+                            inbox.post(ToSocket::IoThreadDied);
+                        }
+                    }
+                }
+            })?;
+        Ok(IoThread { handle, join })
     }
 
     pub(crate) fn register(&self, socket: &Arc<SocketLink>) {
@@ -201,15 +209,19 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let threads = std::mem::take(&mut *lock(&self.threads));
-        for thread in &threads {
-            thread.handle.post(ToReactor::Stop);
-        }
-        for join in threads.into_iter().filter_map(|thread| thread.join) {
-            // The last handle may go with a waker that the I/O thread itself drops: it ends on its own then.
-            if join.thread().id() != thread::current().id() {
-                let _ = join.join();
-            }
+        stop(std::mem::take(&mut *lock(&self.threads)));
+    }
+}
+
+/// Lets the threads end when nothing lingers any more, and waits for that.
+fn stop(threads: Vec<IoThread>) {
+    for thread in &threads {
+        thread.handle.post(ToReactor::Stop);
+    }
+    for IoThread { join, .. } in threads {
+        // The last handle may go with a waker that the I/O thread itself drops: it ends on its own then.
+        if join.thread().id() != thread::current().id() {
+            let _ = join.join();
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Binding, connecting and closing: the same for every socket type.
 
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Duration;
 
 use crate::context;
 use crate::endpoint::{Endpoint, EndpointError};
@@ -193,8 +194,8 @@ impl SocketCore {
                     endpoint,
                     done,
                 });
-                // An I/O thread that dies drops the sender, which ends this wait as well.
-                let _ = closed.recv();
+                // An I/O thread that has died answers nothing; everything else takes it one turn.
+                while closed.recv_timeout(ANSWER_LOOK) == Err(RecvTimeoutError::Timeout) && !io.is_dead() {}
             }
             (_, None) => {}
         }
@@ -237,6 +238,9 @@ impl Drop for SocketCore {
         self.context.unregister(&self.link);
     }
 }
+
+/// How often a caller that waits for an answer makes sure that the I/O thread is alive.
+const ANSWER_LOOK: Duration = Duration::from_millis(100);
 
 impl From<BindFailure> for BindError {
     fn from(failure: BindFailure) -> BindError {

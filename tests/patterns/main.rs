@@ -4,7 +4,9 @@
 //! them run under a deadline that fails loudly.
 #![allow(clippy::unwrap_used)]
 
+mod asynchronous;
 mod closing;
+mod descriptors;
 mod high_water_mark;
 mod hostile_peers;
 mod mistakes;

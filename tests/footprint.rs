@@ -1,0 +1,367 @@
+//! What the library takes from the heap: nothing for a small message in a steady flow, little for a connection.
+//!
+//! A counting allocator sees the whole process, so every count runs in a process of its own: each test starts this
+//! binary again with itself as the only test.
+#![allow(unsafe_code, clippy::unwrap_used, clippy::print_stdout)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use zerowire::{Context, Event, Message, Monitor, PullSocket, PushSocket};
+
+/// The system's allocator, and how often and how much it was asked for.
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+static LIVE_BYTES: AtomicI64 = AtomicI64::new(0);
+
+fn note(added: usize, removed: usize) {
+    LIVE_BYTES.fetch_add(added as i64 - removed as i64, Ordering::Relaxed);
+}
+
+// SAFETY: every method passes its arguments on to the system's allocator as they are, so the caller's promises are kept
+// to it and its promises to the caller. The counters are atomics and touch no memory that is handed out.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        note(layout.size(), 0);
+        // SAFETY: see the impl.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        note(layout.size(), 0);
+        // SAFETY: see the impl.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        note(new_size, layout.size());
+        // SAFETY: see the impl.
+        unsafe { System.realloc(pointer, layout, new_size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        note(0, layout.size());
+        // SAFETY: see the impl.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+const CONNECTIONS: usize = 1000;
+
+/// Runs a test alone in a process, which may open enough descriptors.
+fn alone(test: &str, body: impl FnOnce()) {
+    const CHILD: &str = "ZEROWIRE_FOOTPRINT_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        return body();
+    }
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -n 4096 && exec timeout 120 \"$@\"", "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    print!("{out}");
+    assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
+    assert!(out.contains("1 passed"), "the test ran in the child: {out}");
+}
+
+/// Messages of 64 bytes through a connected pair, in bursts that fit the queues.
+fn exchange(push: &mut PushSocket, pull: &mut PullSocket, bursts: u32, burst: u32) {
+    let body = [7; 64];
+    for _ in 0..bursts {
+        for _ in 0..burst {
+            push.send_timeout(&body, DEADLINE).unwrap();
+        }
+        for _ in 0..burst {
+            assert_eq!(pull.recv_timeout(DEADLINE).unwrap().len(), 64);
+        }
+    }
+}
+
+fn pair(endpoint: &str) -> (PushSocket, PullSocket) {
+    let context = Context::new();
+    let mut pull = PullSocket::new(&context);
+    let endpoint = pull.bind(endpoint).unwrap();
+    let mut push = PushSocket::new(&context);
+    push.connect(&endpoint).unwrap();
+    (push, pull)
+}
+
+/// Allocations of 100,000 messages in bursts, by one thread.
+fn count_in_bursts(endpoint: &str, burst: u32) -> u64 {
+    let (mut push, mut pull) = pair(endpoint);
+    exchange(&mut push, &mut pull, 50_000 / burst, burst);
+    let before = ALLOCATIONS.load(Ordering::SeqCst);
+    exchange(&mut push, &mut pull, 100_000 / burst, burst);
+    ALLOCATIONS.load(Ordering::SeqCst) - before
+}
+
+/// Allocations of 100,000 messages between two threads that go as fast as they can.
+fn count_in_a_stream(endpoint: &str) -> u64 {
+    const WARM_UP: u64 = 300_000;
+    const COUNTED: u64 = 100_000;
+    const REST: u64 = 50_000;
+    let (mut push, mut pull) = pair(endpoint);
+    let sender = thread::spawn(move || {
+        for _ in 0..WARM_UP + COUNTED + REST {
+            push.send_timeout(&[7; 64], DEADLINE).unwrap();
+        }
+        push
+    });
+    let mut take = |count| {
+        for _ in 0..count {
+            assert_eq!(pull.recv_timeout(DEADLINE).unwrap().len(), 64);
+        }
+    };
+    take(WARM_UP);
+    let before = ALLOCATIONS.load(Ordering::SeqCst);
+    take(COUNTED);
+    let count = ALLOCATIONS.load(Ordering::SeqCst) - before;
+    take(REST);
+    drop(sender.join().unwrap());
+    count
+}
+
+/// The counts of several ways to send, which all have to be zero.
+fn assert_nothing_allocated(endpoint: &str) {
+    let counts = [
+        ("one at a time", count_in_bursts(endpoint, 1)),
+        ("in bursts of 10", count_in_bursts(endpoint, 10)),
+        ("in bursts of 500", count_in_bursts(endpoint, 500)),
+        ("in a stream", count_in_a_stream(endpoint)),
+    ];
+    println!("allocations per 100,000 messages of 64 bytes over {endpoint}: {counts:?}");
+    assert!(counts.iter().all(|(_, count)| *count == 0), "{counts:?}");
+}
+
+#[test]
+fn a_small_message_over_inproc_allocates_nothing() {
+    alone("a_small_message_over_inproc_allocates_nothing", || {
+        assert_nothing_allocated("inproc://footprint")
+    });
+}
+
+#[test]
+fn a_small_message_over_tcp_allocates_nothing() {
+    alone("a_small_message_over_tcp_allocates_nothing", || {
+        assert_nothing_allocated("tcp://127.0.0.1:*")
+    });
+}
+
+#[test]
+fn a_small_message_over_ipc_allocates_nothing() {
+    alone("a_small_message_over_ipc_allocates_nothing", || {
+        assert_nothing_allocated("ipc://*")
+    });
+}
+
+/// A raw peer that has shaken hands. It keeps nothing on the heap.
+fn raw_peer(endpoint: &str, ready: &[u8]) -> TcpStream {
+    let mut raw = TcpStream::connect(endpoint.strip_prefix("tcp://").unwrap()).unwrap();
+    raw.set_nodelay(true).unwrap();
+    raw.set_read_timeout(Some(DEADLINE)).unwrap();
+    raw.set_write_timeout(Some(DEADLINE)).unwrap();
+    let mut greeting = [0; 64];
+    (greeting[0], greeting[9], greeting[10], greeting[11]) = (0xff, 0x7f, 3, 1);
+    greeting[12..16].copy_from_slice(b"NULL");
+    raw.write_all(&greeting).unwrap();
+    raw.write_all(ready).unwrap();
+    // Greeting and READY of a socket whose type has four letters.
+    let mut theirs = [0; 64 + 2 + PUSH_READY.len() - 2];
+    raw.read_exact(&mut theirs).unwrap();
+    assert_eq!(&theirs[66..72], b"\x05READY");
+    raw
+}
+
+const PUSH_READY: &[u8; 28] = b"\x04\x1a\x05READY\x0bSocket-Type\0\0\0\x04PUSH";
+const PULL_READY: &[u8; 28] = b"\x04\x1a\x05READY\x0bSocket-Type\0\0\0\x04PULL";
+
+fn wait_for_handshake(monitor: &Monitor) {
+    let end = Instant::now() + DEADLINE;
+    while let Some(event) = monitor.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        match event {
+            Event::HandshakeSucceeded { .. } => return,
+            Event::HandshakeFailed { reason, .. } | Event::Disconnected { reason, .. } => panic!("{reason}"),
+            _ => {}
+        }
+    }
+    panic!("no handshake in time");
+}
+
+/// Connects so many raw peers, with their place made before counting starts.
+fn connect_all(endpoint: &str, ready: &[u8], monitor: &Monitor, peers: &mut Vec<TcpStream>) {
+    assert!(peers.capacity() >= CONNECTIONS);
+    for _ in 0..CONNECTIONS {
+        peers.push(raw_peer(endpoint, ready));
+        wait_for_handshake(monitor);
+    }
+}
+
+fn live() -> i64 {
+    LIVE_BYTES.load(Ordering::SeqCst)
+}
+
+#[test]
+fn a_connection_of_a_pull_stays_small() {
+    alone("a_connection_of_a_pull_stays_small", || {
+        let context = Context::new();
+        let mut pull = PullSocket::new(&context);
+        let monitor = pull.monitor();
+        let endpoint = pull.bind("tcp://127.0.0.1:*").unwrap().to_string();
+        let mut peers = Vec::with_capacity(CONNECTIONS + 1);
+        // What the socket needs once, whoever comes, is not the connection's.
+        peers.push(raw_peer(&endpoint, PUSH_READY));
+        wait_for_handshake(&monitor);
+        talk_to_pull(&mut peers, &mut pull);
+        peers.clear();
+
+        let before = live();
+        connect_all(&endpoint, PUSH_READY, &monitor, &mut peers);
+        // The socket has seen all of them.
+        assert!(pull.try_recv().is_err());
+        let silent = (live() - before) / CONNECTIONS as i64;
+        talk_to_pull(&mut peers, &mut pull);
+        let used = (live() - before) / CONNECTIONS as i64;
+        println!("heap of a PULL per connection: {silent} bytes before traffic, {used} after");
+        assert!(silent <= 4096, "{silent} bytes a connection before traffic");
+        assert!(used <= 8192, "{used} bytes a connection after traffic");
+    });
+}
+
+/// Each peer sends a few messages, which are received.
+fn talk_to_pull(peers: &mut [TcpStream], pull: &mut PullSocket) {
+    let mut bytes = [7; 66];
+    (bytes[0], bytes[1]) = (0, 64);
+    for _ in 0..5 {
+        for peer in &mut *peers {
+            peer.write_all(&bytes).unwrap();
+        }
+        for _ in 0..peers.len() {
+            assert_eq!(pull.recv_timeout(DEADLINE).unwrap().len(), 64);
+        }
+    }
+    assert!(pull.try_recv().is_err());
+}
+
+#[test]
+fn a_connection_of_a_push_stays_small() {
+    alone("a_connection_of_a_push_stays_small", || {
+        let context = Context::new();
+        let mut push = PushSocket::new(&context);
+        let monitor = push.monitor();
+        let endpoint = push.bind("tcp://127.0.0.1:*").unwrap().to_string();
+        let mut peers = Vec::with_capacity(CONNECTIONS + 1);
+        peers.push(raw_peer(&endpoint, PULL_READY));
+        wait_for_handshake(&monitor);
+        talk_to_push(&mut peers, &mut push);
+        peers.clear();
+        let end = Instant::now() + DEADLINE;
+        while !matches!(monitor.recv_timeout(DEADLINE), Some(Event::Disconnected { .. })) {
+            assert!(Instant::now() < end, "the first peer goes");
+        }
+        assert!(push.try_send("nobody").is_err());
+
+        let before = live();
+        connect_all(&endpoint, PULL_READY, &monitor, &mut peers);
+        // The socket has seen all of them when each has got a message.
+        let silent = (live() - before) / CONNECTIONS as i64;
+        talk_to_push(&mut peers, &mut push);
+        let used = (live() - before) / CONNECTIONS as i64;
+        println!("heap of a PUSH per connection: {silent} bytes before traffic, {used} after");
+        assert!(silent <= 4096, "{silent} bytes a connection before traffic");
+        assert!(used <= 8192, "{used} bytes a connection after traffic");
+    });
+}
+
+/// Each peer gets a few messages.
+fn talk_to_push(peers: &mut [TcpStream], push: &mut PushSocket) {
+    let mut bytes = [0; 66];
+    for _ in 0..5 {
+        for _ in 0..peers.len() {
+            push.send_timeout(&[7; 64], DEADLINE).unwrap();
+        }
+        for peer in &mut *peers {
+            peer.read_exact(&mut bytes).unwrap();
+            assert_eq!(bytes[..3], [0, 64, 7]);
+        }
+    }
+}
+
+/// Whoever asks and does not listen to the answers costs a bounded amount of memory.
+#[test]
+fn a_flood_of_pings_does_not_fill_the_heap() {
+    alone("a_flood_of_pings_does_not_fill_the_heap", || {
+        let context = Context::new();
+        let mut pull = PullSocket::new(&context);
+        let monitor = pull.monitor();
+        let endpoint = pull.bind("tcp://127.0.0.1:*").unwrap().to_string();
+        let mut raw = raw_peer(&endpoint, PUSH_READY);
+        wait_for_handshake(&monitor);
+        raw.set_nonblocking(true).unwrap();
+        const PING: &[u8; 25] = b"\x04\x17\x04PING\0\0sixteen bytes!!!";
+        let flood = PING.repeat(1000);
+        let before = live();
+        let (mut sent, mut stalls, mut most) = (0usize, 0, 0);
+        while sent < 64 << 20 && stalls < 300 {
+            match raw.write(&flood[sent % flood.len()..]) {
+                Ok(count) => (sent, stalls) = (sent + count, 0),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    stalls += 1;
+                    // Gives the I/O thread time: nothing comes here.
+                    assert!(pull.recv_timeout(Duration::from_millis(1)).is_err());
+                }
+                // Being disconnected is an answer too.
+                Err(_) => break,
+            }
+            most = most.max(live() - before);
+        }
+        println!("{sent} bytes of PING sent, at most {most} bytes of heap more than before");
+        assert!(most < 1 << 20, "{most} bytes");
+    });
+}
+
+/// A frame that is announced and does not come costs what has come of it.
+#[test]
+fn an_announced_size_takes_no_memory() {
+    alone("an_announced_size_takes_no_memory", || {
+        let context = Context::new();
+        let mut pull = PullSocket::new(&context);
+        let monitor = pull.monitor();
+        let endpoint = pull.bind("tcp://127.0.0.1:*").unwrap().to_string();
+        let mut peers: Vec<TcpStream> = Vec::with_capacity(100);
+        let before = live();
+        for _ in 0..100 {
+            let mut raw = raw_peer(&endpoint, PUSH_READY);
+            wait_for_handshake(&monitor);
+            raw.write_all(b"\x02\0\0\0\0\x04\0\0\0only this of 64 MiB")
+                .unwrap();
+            // A PING would have to come behind the frame, so another connection tells that these bytes were read.
+            peers.push(raw);
+        }
+        let mut other = raw_peer(&endpoint, PUSH_READY);
+        other.write_all(b"\0\x04done").unwrap();
+        let message: Message = pull.recv_timeout(DEADLINE).unwrap();
+        assert_eq!(message.as_bytes(), b"done");
+        let each = (live() - before) / 100;
+        println!("{each} bytes for each frame of 64 MiB that was announced");
+        assert!(each < 32 * 1024, "{each} bytes");
+    });
+}
