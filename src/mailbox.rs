@@ -75,15 +75,13 @@ pub(crate) enum ToSocket {
 /// The application's end of a way out.
 pub(crate) enum SendPipe {
     Wire(Sender),
-    /// With the name to connect to again when the binder is gone.
-    Inproc(Writer<Message>, Option<Arc<str>>),
+    Inproc(Writer<Message>),
 }
 
 /// The application's end of a way in.
 pub(crate) enum ReceivePipe {
     Wire(Reader<u8>),
-    /// With the name to connect to again when the binder is gone.
-    Inproc(Reader<Message>, Option<Arc<str>>),
+    Inproc(Reader<Message>),
 }
 
 pub(crate) type SocketId = u64;

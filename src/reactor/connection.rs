@@ -335,8 +335,7 @@ impl Connection {
         if walk.room_ended {
             self.backlog = Some((kept + walk.taken, to));
         } else {
-            let tail = bytes[walk.taken..].to_vec();
-            self.keep_tail(&walk, &tail);
+            self.keep_tail(&walk, &bytes[walk.taken..]);
         }
         hand_over_block(pipe, &walk);
         walk.end()
@@ -588,7 +587,9 @@ const LARGE_MIN: usize = 4096;
 /// From this many bytes on, the block itself is handed over instead of a copy.
 const LINK_MIN: usize = 32 * 1024;
 /// A tail up to this length is copied when the high-water mark stops a walk.
-const TAIL_COPY_MAX: usize = 4096;
+const TAIL_COPY_MAX: usize = REST_KEPT_MAX;
 /// Pieces that are copied fit a segment of the pipe.
 const PIECE_MAX: usize = 4096;
+/// A rest of up to this capacity keeps its memory when it is emptied, so that a stream of small messages allocates
+/// nothing.
 const REST_KEPT_MAX: usize = 512;

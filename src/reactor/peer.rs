@@ -530,6 +530,11 @@ impl Peer {
             inbound.rollback();
         }
         self.drop_connection(io);
+        if self.connector.is_none() {
+            // Nobody will connect this pipe again. The sockets are told before the monitors: who hears of the end from a
+            // monitor finds it done.
+            self.end_pipes();
+        }
         if handshaking {
             self.report(|endpoint| Event::HandshakeFailed {
                 endpoint,
@@ -585,29 +590,38 @@ impl Peer {
     /// The last act: whatever is left is lost, and told.
     fn finish(&mut self, io: &mut Io) {
         io.resolver.cancel(self.pipe);
-        if let Some(connection) = &self.connection {
-            let messages = self.drainer.as_ref().map_or(0, Drainer::waiting);
-            let reason = if messages > 0 {
-                Reason::LingerExpired { messages }
-            } else {
-                Reason::Closed
-            };
-            let peer = connection.peer.clone();
-            let graceful = messages == 0;
-            if !graceful {
-                let _ = connection.stream.shutdown();
-            }
-            self.report(|endpoint| Event::Disconnected {
-                endpoint,
-                peer,
-                reason,
-            });
+        let messages = self.drainer.as_ref().map_or(0, Drainer::waiting);
+        let reason = if messages > 0 {
+            Reason::LingerExpired { messages }
+        } else {
+            Reason::Closed
+        };
+        let peer = self.connection.as_ref().map(|connection| connection.peer.clone());
+        if let (Some(connection), true) = (&self.connection, messages > 0) {
+            // Nothing more is to be delivered, so the kernel need not try.
+            let _ = connection.stream.shutdown();
         }
         if let Some(drainer) = &mut self.drainer {
             drainer.disconnect();
+        }
+        self.end_pipes();
+        self.drop_connection(io);
+        match peer {
+            Some(peer) => self.report(|endpoint| Event::Disconnected {
+                endpoint,
+                peer,
+                reason,
+            }),
+            None if messages > 0 => self.report(|endpoint| Event::ConnectFailed { endpoint, reason }),
+            None => {}
+        }
+    }
+
+    fn end_pipes(&mut self) {
+        if let Some(mut drainer) = self.drainer.take() {
             drainer.end();
         }
-        self.drop_connection(io);
+        self.inbound = None;
     }
 
     fn progress(&self) -> (u64, u64) {

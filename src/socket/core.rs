@@ -36,6 +36,7 @@ struct Bound {
 
 struct Dialed {
     endpoint: Endpoint,
+    /// For inproc only the first of several: a new one comes with each new binder.
     pipe: PipeId,
     /// The I/O thread that keeps the connection; none for inproc.
     io: Option<IoHandle>,
@@ -66,7 +67,7 @@ impl SocketCore {
     /// The receiving half, for types that receive.
     pub(crate) fn receive_half(&self) -> Option<ReceiveHalf> {
         let inbox = self.link.receive.clone()?;
-        Some(ReceiveHalf::new(self.context.clone(), self.link.clone(), inbox))
+        Some(ReceiveHalf::new(self.context.clone(), inbox))
     }
 
     pub(crate) fn bind<E>(&mut self, endpoint: E) -> Result<Endpoint, BindError>
@@ -213,15 +214,16 @@ impl SocketCore {
                 endpoint: endpoint.to_string(),
             });
         };
-        let dialed = self.dialed.remove(index);
-        if let Endpoint::Inproc(name) = &dialed.endpoint {
-            inproc::disconnect(&self.context, dialed.pipe, name);
-        }
+        let Dialed { endpoint, pipe, io } = self.dialed.remove(index);
+        let pipe = match &endpoint {
+            Endpoint::Inproc(name) => inproc::disconnect(&self.context, self.link.id, name).unwrap_or(pipe),
+            _ => pipe,
+        };
         for inbox in [&self.link.send, &self.link.receive].into_iter().flatten() {
-            inbox.post(ToSocket::Detach(dialed.pipe));
+            inbox.post(ToSocket::Detach(pipe));
         }
-        if let Some(io) = dialed.io {
-            io.post(ToReactor::Undial { pipe: dialed.pipe });
+        if let Some(io) = io {
+            io.post(ToReactor::Undial { pipe });
         }
         Ok(())
     }

@@ -1,10 +1,10 @@
 //! Connections inside a context: each is a pipe of messages between two application threads, without an I/O thread.
 //!
 //! A connector may come before its binder: the pipe it sends into exists at once, and its reading end waits here, under
-//! the name, until somebody binds it. When a binder closes, its connectors come back here and wait for the next one.
+//! the name, until somebody binds it. When a binder closes, its connectors get a new pipe that waits for the next one.
 
 use std::collections::HashMap;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::context;
 use crate::error::{BindError, ConnectError};
@@ -12,11 +12,14 @@ use crate::mailbox::{ReceivePipe, SendPipe, SocketId, SocketLink, ToSocket};
 use crate::message::Message;
 use crate::pipe::PipeId;
 use crate::pipe::inbound::{self, Reader};
-use crate::pipe::inbox::{Ready, Relay};
+use crate::pipe::inbox::{Inbox, Ready, Relay};
 
-/// The names of a context.
+/// The names of a context, and who is connected to whom.
 #[derive(Default)]
-pub(crate) struct Names(HashMap<String, Name>);
+pub(crate) struct Names {
+    names: HashMap<String, Name>,
+    attached: Vec<Attached>,
+}
 
 #[derive(Default)]
 struct Name {
@@ -32,25 +35,70 @@ struct Connector {
     sends: Option<(Reader<Message>, Arc<Relay>)>,
 }
 
+/// A connection that was made. It stays listed until one side closes or the connector disconnects.
+struct Attached {
+    binder: SocketId,
+    connector: Arc<SocketLink>,
+    pipe: PipeId,
+    name: String,
+}
+
+/// What a change of the names leads to. It is carried out when their lock is free again, because it wakes sockets and
+/// drops ends of pipes, and a waker is anybody's code.
+#[derive(Default)]
+struct Consequences {
+    posts: Vec<(Arc<Inbox<ToSocket>>, ToSocket)>,
+    drops: Vec<Connector>,
+}
+
+impl Consequences {
+    fn carry_out(self) {
+        for (inbox, item) in self.posts {
+            if let ToSocket::Receive(ReceivePipe::Inproc(reader)) = &item {
+                reader.attach();
+            }
+            // A socket that has closed meanwhile reads nothing: the item goes with its inbox, and ends the pipe.
+            inbox.post(item);
+        }
+        drop(self.drops);
+    }
+}
+
+/// Does something to the names, and then what follows from it.
+fn change<R>(context: &context::Inner, action: impl FnOnce(&mut Names, &mut Consequences) -> R) -> R {
+    let mut consequences = Consequences::default();
+    let result = {
+        let mut names = context.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = action(&mut names, &mut consequences);
+        names
+            .names
+            .retain(|_, entry| entry.binder.is_some() || !entry.parked.is_empty());
+        result
+    };
+    consequences.carry_out();
+    result
+}
+
 /// Binds the name and attaches whoever waits for it.
 pub(crate) fn bind(context: &context::Inner, socket: &Arc<SocketLink>, name: &str) -> Result<(), BindError> {
-    let mut names = lock(context);
-    let entry = names.0.entry(name.to_owned()).or_default();
-    if entry.binder.is_some() {
-        return Err(BindError::AddressInUse {
-            endpoint: format!("inproc://{name}"),
-        });
-    }
-    entry.binder = Some(socket.clone());
-    // Connectors of another type go on waiting: the next binder may be theirs.
-    let (attached, waiting) = std::mem::take(&mut entry.parked)
-        .into_iter()
-        .partition(|c| c.socket.socket_type.accepts(socket.socket_type));
-    entry.parked = waiting;
-    for connector in attached {
-        attach(socket, connector, name);
-    }
-    Ok(())
+    change(context, |names, then| {
+        let entry = names.names.entry(name.to_owned()).or_default();
+        if entry.binder.is_some() {
+            return Err(BindError::AddressInUse {
+                endpoint: format!("inproc://{name}"),
+            });
+        }
+        entry.binder = Some(socket.clone());
+        // Connectors of another type go on waiting: the next binder may be theirs.
+        let (attached, waiting) = std::mem::take(&mut entry.parked)
+            .into_iter()
+            .partition(|connector| connector.socket.socket_type.accepts(socket.socket_type));
+        entry.parked = waiting;
+        for connector in attached {
+            names.attach(socket, connector, name, then);
+        }
+        Ok(())
+    })
 }
 
 /// Connects to the name, now or when it is bound.
@@ -60,128 +108,142 @@ pub(crate) fn connect(
     name: &str,
     pipe: PipeId,
 ) -> Result<(), ConnectError> {
-    let mut names = lock(context);
-    if let Some(binder) = names.0.get(name).and_then(|entry| entry.binder.as_ref()) {
-        if !socket.socket_type.accepts(binder.socket_type) {
-            return Err(ConnectError::IncompatiblePeer {
-                endpoint: format!("inproc://{name}"),
-                ours: socket.socket_type,
-                theirs: binder.socket_type,
-            });
+    change(context, |names, then| {
+        if let Some(binder) = names.names.get(name).and_then(|entry| entry.binder.as_ref()) {
+            if !socket.socket_type.accepts(binder.socket_type) {
+                return Err(ConnectError::IncompatiblePeer {
+                    endpoint: format!("inproc://{name}"),
+                    ours: socket.socket_type,
+                    theirs: binder.socket_type,
+                });
+            }
         }
-    }
-    dial(&mut names, socket, name, pipe);
-    Ok(())
-}
-
-/// Connects again after the binder has gone.
-pub(crate) fn redial(context: &context::Inner, socket: &Arc<SocketLink>, name: &str, pipe: PipeId) {
-    let mut names = lock(context);
-    // The socket may be closing just now: then it has left the names for good.
-    if !socket.is_closed() {
-        dial(&mut names, socket, name, pipe);
-    }
-}
-
-fn dial(names: &mut Names, socket: &Arc<SocketLink>, name: &str, pipe: PipeId) {
-    let sends = socket.send.clone().map(|inbox| {
-        let relay = Arc::new(Relay::default());
-        let (writer, reader) = inbound::pipe::<Message>(
-            pipe,
-            socket.options.send_hwm,
-            &socket.message_pool,
-            inbox.clone(),
-            relay.clone() as Arc<dyn Ready>,
-        );
-        inbox.post(ToSocket::Send(SendPipe::Inproc(writer, Some(name.into()))));
-        (reader, relay)
-    });
-    let connector = Connector {
-        socket: socket.clone(),
-        pipe,
-        sends,
-    };
-    let entry = names.0.entry(name.to_owned()).or_default();
-    match entry.binder.clone() {
-        Some(binder) if socket.socket_type.accepts(binder.socket_type) => attach(&binder, connector, name),
-        _ => entry.parked.push(connector),
-    }
-}
-
-/// Gives both sockets their ends. Under the lock of the names, so that the binder cannot leave meanwhile.
-fn attach(binder: &Arc<SocketLink>, connector: Connector, name: &str) {
-    let Connector { socket, pipe, sends } = connector;
-    // Only one half has to come back when the binder leaves, and the half that sends is the one that must.
-    let redial = if socket.send.is_some() {
-        None
-    } else {
-        Some(name.into())
-    };
-    if let (Some(from), Some(to)) = (&binder.send, &socket.receive) {
-        let (writer, reader) = inbound::pipe::<Message>(
-            pipe,
-            binder.options.send_hwm,
-            &binder.message_pool,
-            from.clone(),
-            to.clone() as Arc<dyn Ready>,
-        );
-        reader.attach();
-        from.post(ToSocket::Send(SendPipe::Inproc(writer, None)));
-        to.post(ToSocket::Receive(ReceivePipe::Inproc(reader, redial)));
-    }
-    if let (Some((reader, relay)), Some(to)) = (sends, &binder.receive) {
-        relay.lead_to(to.clone());
-        reader.attach();
-        to.post(ToSocket::Receive(ReceivePipe::Inproc(reader, None)));
-    }
+        names.dial(socket, name, pipe, then);
+        Ok(())
+    })
 }
 
 /// Gives the name up. Connections that were made stay.
 pub(crate) fn unbind(context: &context::Inner, socket: SocketId, name: &str) {
-    let mut names = lock(context);
-    if let Some(entry) = names.0.get_mut(name) {
-        if entry.binder.as_ref().is_some_and(|binder| binder.id == socket) {
-            entry.binder = None;
+    change(context, |names, _| {
+        if let Some(entry) = names.names.get_mut(name) {
+            entry.unbind(socket);
         }
-        names.tidy(name);
-    }
+    });
 }
 
-/// Forgets a connector that waits.
-pub(crate) fn disconnect(context: &context::Inner, pipe: PipeId, name: &str) {
-    let mut names = lock(context);
-    if let Some(entry) = names.0.get_mut(name) {
-        entry.parked.retain(|connector| connector.pipe != pipe);
-        names.tidy(name);
-    }
+/// Forgets a connector, and says which pipe is to be taken from it.
+pub(crate) fn disconnect(context: &context::Inner, socket: SocketId, name: &str) -> Option<PipeId> {
+    change(context, |names, then| {
+        if let Some(index) = names
+            .attached
+            .iter()
+            .position(|it| it.connector.id == socket && it.name == name)
+        {
+            return Some(names.attached.swap_remove(index).pipe);
+        }
+        let entry = names.names.get_mut(name)?;
+        let index = entry
+            .parked
+            .iter()
+            .position(|connector| connector.socket.id == socket)?;
+        let connector = entry.parked.remove(index);
+        let pipe = connector.pipe;
+        then.drops.push(connector);
+        Some(pipe)
+    })
 }
 
-/// Forgets everything about a socket that closes.
+/// Forgets everything about a socket that closes. Those who were connected to it wait for the next who binds the name.
 pub(crate) fn close(context: &context::Inner, socket: SocketId) {
-    let mut names = lock(context);
-    for entry in names.0.values_mut() {
-        if entry.binder.as_ref().is_some_and(|binder| binder.id == socket) {
-            entry.binder = None;
+    change(context, |names, then| {
+        for entry in names.names.values_mut() {
+            entry.unbind(socket);
+            let (own, others) = std::mem::take(&mut entry.parked)
+                .into_iter()
+                .partition(|connector| connector.socket.id == socket);
+            entry.parked = others;
+            then.drops.extend::<Vec<_>>(own);
         }
-        entry.parked.retain(|connector| connector.socket.id != socket);
-    }
-    names.0.retain(|_, entry| !entry.is_unused());
+        let (left, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut names.attached)
+            .into_iter()
+            .filter(|it| it.connector.id != socket)
+            .partition(|it| it.binder == socket);
+        names.attached = kept;
+        for Attached { connector, name, .. } in left {
+            names.dial(&connector, &name, context.next_id(), then);
+        }
+    });
 }
 
 impl Names {
-    fn tidy(&mut self, name: &str) {
-        if self.0.get(name).is_some_and(Name::is_unused) {
-            self.0.remove(name);
+    fn dial(&mut self, socket: &Arc<SocketLink>, name: &str, pipe: PipeId, then: &mut Consequences) {
+        let sends = socket.send.clone().map(|inbox| {
+            let relay = Arc::new(Relay::default());
+            let (writer, reader) = inbound::pipe::<Message>(
+                pipe,
+                socket.options.send_hwm,
+                &socket.message_pool,
+                inbox.clone(),
+                relay.clone() as Arc<dyn Ready>,
+            );
+            then.posts.push((inbox, ToSocket::Send(SendPipe::Inproc(writer))));
+            (reader, relay)
+        });
+        let connector = Connector {
+            socket: socket.clone(),
+            pipe,
+            sends,
+        };
+        let entry = self.names.entry(name.to_owned()).or_default();
+        match entry.binder.clone() {
+            Some(binder) if socket.socket_type.accepts(binder.socket_type) => {
+                self.attach(&binder, connector, name, then);
+            }
+            _ => entry.parked.push(connector),
         }
+    }
+
+    /// Gives both sockets their ends, the sending halves first.
+    fn attach(
+        &mut self,
+        binder: &Arc<SocketLink>,
+        connector: Connector,
+        name: &str,
+        then: &mut Consequences,
+    ) {
+        let Connector { socket, pipe, sends } = connector;
+        if let (Some(from), Some(to)) = (&binder.send, &socket.receive) {
+            let (writer, reader) = inbound::pipe::<Message>(
+                pipe,
+                binder.options.send_hwm,
+                &binder.message_pool,
+                from.clone(),
+                to.clone() as Arc<dyn Ready>,
+            );
+            then.posts
+                .push((from.clone(), ToSocket::Send(SendPipe::Inproc(writer))));
+            then.posts
+                .push((to.clone(), ToSocket::Receive(ReceivePipe::Inproc(reader))));
+        }
+        if let (Some((reader, relay)), Some(to)) = (sends, &binder.receive) {
+            relay.lead_to(to.clone());
+            then.posts
+                .push((to.clone(), ToSocket::Receive(ReceivePipe::Inproc(reader))));
+        }
+        self.attached.push(Attached {
+            binder: binder.id,
+            connector: socket,
+            pipe,
+            name: name.to_owned(),
+        });
     }
 }
 
 impl Name {
-    fn is_unused(&self) -> bool {
-        self.binder.is_none() && self.parked.is_empty()
+    fn unbind(&mut self, socket: SocketId) {
+        if self.binder.as_ref().is_some_and(|binder| binder.id == socket) {
+            self.binder = None;
+        }
     }
-}
-
-fn lock(context: &context::Inner) -> MutexGuard<'_, Names> {
-    context.names.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use super::{framing, inproc, park};
+use super::{framing, park};
 use crate::context;
-use crate::mailbox::{ReceivePipe, SocketLink, ToSocket};
+use crate::mailbox::{ReceivePipe, ToSocket};
 use crate::message::Message;
 use crate::pipe::PipeId;
 use crate::pipe::inbound::{Reader, Settled};
@@ -17,8 +17,8 @@ use crate::pipe::inbox::Inbox;
 use crate::routing::fair_queue::FairQueue;
 
 pub(crate) struct ReceiveHalf {
-    context: Arc<context::Inner>,
-    link: Arc<SocketLink>,
+    /// Keeps the I/O threads alive.
+    _context: Arc<context::Inner>,
     inbox: Arc<Inbox<ToSocket>>,
     pipes: Slab<Pipe>,
     keys: HashMap<PipeId, usize>,
@@ -32,8 +32,7 @@ pub(crate) struct ReceiveHalf {
 
 enum Pipe {
     Wire(Reader<u8>),
-    /// With the name to connect to again when the binder is gone.
-    Inproc(Reader<Message>, Option<Arc<str>>),
+    Inproc(Reader<Message>),
 }
 
 /// Why no message was received.
@@ -44,14 +43,9 @@ pub(crate) enum Nothing {
 }
 
 impl ReceiveHalf {
-    pub(crate) fn new(
-        context: Arc<context::Inner>,
-        link: Arc<SocketLink>,
-        inbox: Arc<Inbox<ToSocket>>,
-    ) -> ReceiveHalf {
+    pub(crate) fn new(context: Arc<context::Inner>, inbox: Arc<Inbox<ToSocket>>) -> ReceiveHalf {
         ReceiveHalf {
-            context,
-            link,
+            _context: context,
             inbox,
             pipes: Slab::new(),
             keys: HashMap::new(),
@@ -183,7 +177,7 @@ impl ReceiveHalf {
     fn attach(&mut self, pipe: ReceivePipe) {
         let pipe = match pipe {
             ReceivePipe::Wire(pipe) => Pipe::Wire(pipe),
-            ReceivePipe::Inproc(pipe, redial) => Pipe::Inproc(pipe, redial),
+            ReceivePipe::Inproc(pipe) => Pipe::Inproc(pipe),
         };
         let id = pipe.id();
         let key = self.pipes.insert(pipe);
@@ -195,9 +189,6 @@ impl ReceiveHalf {
         let pipe = self.pipes.remove(key);
         self.keys.remove(&pipe.id());
         self.queue.remove(key);
-        if let Pipe::Inproc(pipe, Some(name)) = pipe {
-            inproc::redial(&self.context, &self.link, &name, pipe.id());
-        }
     }
 }
 
@@ -212,7 +203,7 @@ impl Pipe {
     fn id(&self) -> PipeId {
         match self {
             Pipe::Wire(pipe) => pipe.id(),
-            Pipe::Inproc(pipe, _) => pipe.id(),
+            Pipe::Inproc(pipe) => pipe.id(),
         }
     }
 
@@ -224,7 +215,7 @@ impl Pipe {
                 pipe.took_message();
                 framing::receive(pipe.chain())
             }
-            Pipe::Inproc(pipe, _) => {
+            Pipe::Inproc(pipe) => {
                 pipe.took_message();
                 pipe.chain().take()
             }
@@ -235,21 +226,20 @@ impl Pipe {
     fn is_filled(&mut self) -> bool {
         match self {
             Pipe::Wire(pipe) => pipe.chain().refill(),
-            Pipe::Inproc(pipe, _) => pipe.chain().refill(),
+            Pipe::Inproc(pipe) => pipe.chain().refill(),
         }
     }
 
     fn settle(&mut self) -> Settled {
         match self {
             Pipe::Wire(pipe) => pipe.settle(),
-            Pipe::Inproc(pipe, _) => pipe.settle(),
+            Pipe::Inproc(pipe) => pipe.settle(),
         }
     }
 
     /// Asks the other side to send nothing more; what it has sent stays readable.
     fn detach(&mut self) {
-        if let Pipe::Inproc(pipe, redial) = self {
-            *redial = None;
+        if let Pipe::Inproc(pipe) = self {
             pipe.leave();
         }
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use super::{framing, inproc, park};
+use super::{framing, park};
 use crate::context;
 use crate::mailbox::{SendPipe, SocketLink, ToSocket};
 use crate::message::Message;
@@ -19,7 +19,8 @@ use crate::pipe::recycle::Spares;
 use crate::routing::load_balancer::LoadBalancer;
 
 pub(crate) struct SendHalf {
-    context: Arc<context::Inner>,
+    /// Keeps the I/O threads alive.
+    _context: Arc<context::Inner>,
     link: Arc<SocketLink>,
     inbox: Arc<Inbox<ToSocket>>,
     pipes: Slab<Pipe>,
@@ -38,8 +39,7 @@ pub(crate) struct SendHalf {
 
 enum Pipe {
     Wire(Sender),
-    /// With the name to connect to again when the binder is gone.
-    Inproc(Writer<Message>, Option<Arc<str>>),
+    Inproc(Writer<Message>),
 }
 
 /// Why a message was not accepted.
@@ -68,7 +68,7 @@ impl SendHalf {
             patience: park::Patience::default(),
             items: Vec::new(),
             ready: Vec::new(),
-            context,
+            _context: context,
             link,
         }
     }
@@ -92,7 +92,7 @@ impl SendHalf {
                         false
                     }
                 }
-                Pipe::Inproc(pipe, _) => {
+                Pipe::Inproc(pipe) => {
                     if pipe.has_room() || pipe.wait_for_room() {
                         pipe.push(message, &mut self.message_spares);
                         self.balancer.advance();
@@ -210,7 +210,7 @@ impl SendHalf {
     fn attach(&mut self, pipe: SendPipe) {
         let pipe = match pipe {
             SendPipe::Wire(pipe) => Pipe::Wire(pipe),
-            SendPipe::Inproc(pipe, redial) => Pipe::Inproc(pipe, redial),
+            SendPipe::Inproc(pipe) => Pipe::Inproc(pipe),
         };
         let id = pipe.id();
         let key = self.pipes.insert(pipe);
@@ -226,9 +226,7 @@ impl SendHalf {
             self.balancer.set(key, connected, full);
             return;
         }
-        if let Pipe::Inproc(pipe, Some(name)) = self.remove(key) {
-            inproc::redial(&self.context, &self.link, &name, pipe.id());
-        }
+        drop(self.remove(key));
     }
 
     fn remove(&mut self, key: usize) -> Pipe {
@@ -258,7 +256,7 @@ impl Pipe {
     fn id(&self) -> PipeId {
         match self {
             Pipe::Wire(pipe) => pipe.id(),
-            Pipe::Inproc(pipe, _) => pipe.id(),
+            Pipe::Inproc(pipe) => pipe.id(),
         }
     }
 
@@ -266,28 +264,28 @@ impl Pipe {
     fn has_room(&mut self) -> bool {
         match self {
             Pipe::Wire(pipe) => pipe.has_room() || pipe.wait_for_room(),
-            Pipe::Inproc(pipe, _) => pipe.has_room() || pipe.wait_for_room(),
+            Pipe::Inproc(pipe) => pipe.has_room() || pipe.wait_for_room(),
         }
     }
 
     fn is_connected(&self) -> bool {
         match self {
             Pipe::Wire(pipe) => pipe.is_connected(),
-            Pipe::Inproc(pipe, _) => pipe.is_attached(),
+            Pipe::Inproc(pipe) => pipe.is_attached(),
         }
     }
 
     fn is_gone(&self) -> bool {
         match self {
             Pipe::Wire(pipe) => pipe.is_ended(),
-            Pipe::Inproc(pipe, _) => pipe.is_abandoned(),
+            Pipe::Inproc(pipe) => pipe.is_abandoned(),
         }
     }
 
     fn unfinished(&self) -> u64 {
         let (accepted, done) = match self {
             Pipe::Wire(pipe) => pipe.counts(),
-            Pipe::Inproc(pipe, _) => pipe.counts(),
+            Pipe::Inproc(pipe) => pipe.counts(),
         };
         accepted - done
     }

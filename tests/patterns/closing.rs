@@ -9,8 +9,8 @@ use zerowire::{
 
 use crate::raw::Raw;
 use crate::support::{
-    DEADLINE, ipc_path, pattern, receive, receive_number, send, send_number, wait_for, wait_for_handshake,
-    within,
+    DEADLINE, ipc_path, pattern, receive, receive_number, send, send_number, wait_for, wait_for_end,
+    wait_for_handshake, wait_until, within,
 };
 use crate::{on_every_transport, on_every_wire};
 
@@ -212,7 +212,7 @@ on_every_transport! {
         // The end of the connection comes behind the messages: then all of them are here.
         drop(push);
         if !transport.is_inproc() {
-            wait_for(&monitor, "the end", |event| matches!(event, Event::Disconnected { .. }).then_some(()));
+            wait_for_end(&monitor);
         }
         pull.disconnect(&endpoint).unwrap();
         for number in 0..10 {
@@ -234,9 +234,9 @@ on_every_transport! {
             assert_eq!(receive(&mut pull).as_bytes(), b"hello");
             drop(pull);
             if !transport.is_inproc() {
-                wait_for(&monitor, "the end", |event| matches!(event, Event::Disconnected { .. }).then_some(()));
+                wait_for_end(&monitor);
             }
-            assert!(matches!(push.try_send("nobody"), Err(TrySendError::NoPeer(_))));
+            wait_until("no peer", || matches!(push.try_send("nobody"), Err(TrySendError::NoPeer(_))));
         }
     }
 
@@ -273,6 +273,21 @@ on_every_transport! {
 }
 
 on_every_wire! {
+    /// Who has been told that a peer has gone does not send to it any more: what is accepted then would be lost.
+    fn nothing_is_accepted_for_a_peer_whose_end_was_told(transport) {
+        let context = Context::new();
+        let mut push = PushSocket::new(&context);
+        let monitor = push.monitor();
+        let endpoint = push.bind(transport.wildcard()).unwrap().to_string();
+        for round in 0..200 {
+            let raw = Raw::peer(&endpoint, "PULL");
+            wait_for_handshake(&monitor);
+            drop(raw);
+            wait_for_end(&monitor);
+            assert!(matches!(push.try_send("nobody"), Err(TrySendError::NoPeer(_))), "round {round}");
+        }
+    }
+
     /// A program that returns from `main` has delivered: the drop of its context waits for that.
     fn a_context_dropped_after_the_last_send_delivers(transport) {
         let context = Context::new();

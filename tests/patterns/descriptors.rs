@@ -33,8 +33,8 @@ pub fn with_descriptors(limit: u32, module: &str, transport: Transport, body: im
 }
 
 on_every_wire! {
-    /// A listener that cannot accept for want of descriptors tells so and goes on when there are some again; connections
-    /// that stand are not affected.
+    /// A listener that cannot accept for want of descriptors tells so and goes on when there are some again;
+    /// connections that stand are not affected.
     fn a_listener_survives_a_lack_of_descriptors(transport) {
         with_descriptors(64, module_path!(), transport, move || {
             let context = Context::new();

@@ -317,8 +317,8 @@ on_every_wire! {
         }
         drop(silent);
         wait_for_end(&monitor);
-        assert!(matches!(push.try_send("nobody is there"), Err(TrySendError::NoPeer(_))));
-        assert!((1..=10).contains(&push.lost()), "{} lost, of which the queue holds 10", push.lost());
+        wait_until("no peer", || matches!(push.try_send("nobody is there"), Err(TrySendError::NoPeer(_))));
+        assert!((1..=10).contains(&push.lost()), "{} lost, where the queue holds 10", push.lost());
 
         let mut pull = PullSocket::new(&context);
         pull.connect(&endpoint).unwrap();

@@ -7,7 +7,7 @@ use zerowire::{Context, Event, PullSocket, PushSocket};
 
 use crate::raw::{MORE, Raw, RawListener, frame, header, message};
 use crate::support::{
-    pattern, receive, receive_number, send, send_number, wait_for, wait_for_end, wait_for_handshake,
+    DEADLINE, pattern, receive, receive_number, send, send_number, wait_for, wait_for_end, wait_for_handshake,
 };
 use crate::{on_every_transport, on_every_wire};
 
@@ -133,6 +133,7 @@ on_every_wire! {
         let mut push = PushSocket::builder(&context)
             .send_hwm(100_000)
             .reconnect_min(Duration::from_millis(1))
+            .handshake_timeout(DEADLINE)
             .build()
             .unwrap();
         push.connect(endpoint.as_str()).unwrap();
@@ -250,6 +251,8 @@ on_every_wire! {
             for number in 0..3000u32 {
                 raw.send(&message(&[&number.to_be_bytes(), &pattern(number as usize, 1)]));
             }
+            raw.shutdown_write();
+            raw.read_to_hang_up();
         });
         for number in 0..3000u32 {
             let message = receive(&mut pull);

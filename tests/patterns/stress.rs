@@ -1,4 +1,5 @@
 //! Many sockets, many threads, many messages.
+#![allow(clippy::print_stdout, reason = "a random test tells its seed")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

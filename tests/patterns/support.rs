@@ -1,6 +1,7 @@
 //! What the tests share: endpoints of each transport, deadlines that fail loudly, and waiting for events.
 
 use std::panic::resume_unwind;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -155,11 +156,24 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Bytes that tell their place, so that a mix-up is noticed.
+/// Bytes that tell their place, so that a mix-up is noticed: a long cycle, begun at another place for each seed.
 pub fn pattern(length: usize, seed: u8) -> Vec<u8> {
-    (0..length)
-        .map(|index| (index as u32).wrapping_mul(2_654_435_761).to_be_bytes()[0] ^ seed)
-        .collect()
+    /// A prime, so that no power of two of a buffer falls into step with it.
+    const CYCLE: usize = 1_048_583;
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    let bytes = BYTES.get_or_init(|| {
+        (0..CYCLE as u32)
+            .map(|index| index.wrapping_mul(2_654_435_761).to_be_bytes()[0])
+            .collect()
+    });
+    let mut pattern = Vec::with_capacity(length);
+    let mut start = usize::from(seed) * 4099;
+    while pattern.len() < length {
+        let count = (length - pattern.len()).min(CYCLE - start);
+        pattern.extend_from_slice(&bytes[start..start + count]);
+        start = 0;
+    }
+    pattern
 }
 
 /// The path of an ipc endpoint.

@@ -1,0 +1,56 @@
+//! Races zerowire against other libraries, each at its default settings, in one run.
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | `arguments.rs` | the command line |
+//! | `race.rs` | which work, how much of it, in which order; what a round measured |
+//! | `lane.rs` | starts the processes of one round and reads their results |
+//! | `runner.rs` | what such a process does: sends or receives, and measures itself |
+//! | `contestants.rs` | the loops themselves, one pair for each library |
+//! | `report.rs` | the table, and JSON |
+//! | `machine.rs` | what it ran on |
+
+mod arguments;
+mod contestants;
+mod lane;
+mod machine;
+mod race;
+mod report;
+mod runner;
+
+use std::env;
+use std::error::Error;
+use std::process::ExitCode;
+
+use arguments::{Command, USAGE};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("zerowire-peers: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
+    match arguments::parse(arguments)? {
+        Command::Help => println!("{USAGE}"),
+        Command::Runner(job) => runner::run(&job)?,
+        Command::Throughput(options) => {
+            let machine = machine::describe();
+            if !options.json {
+                println!("{machine}\n");
+            }
+            let rows = race::throughput(&options)?;
+            if options.json {
+                println!("{}", report::json(&machine, &rows));
+            } else {
+                print!("{}", report::table(&rows));
+            }
+        }
+    }
+    Ok(())
+}

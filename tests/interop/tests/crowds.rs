@@ -1,0 +1,190 @@
+//! Many peers of both libraries at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use zerowire_interop::{
+    CALL_TIMEOUT, Deadline, Library, Pull, Push, Scratch, Transport, assert_payload, payload,
+};
+
+/// One socket deals tasks out to workers of both libraries, another collects their results.
+#[track_caller]
+fn a_mixed_pipeline_loses_and_doubles_nothing(ventilator: Library, sink: Library, transport: Transport) {
+    const TASKS: u64 = 40_000;
+    const WORKERS: u64 = 8;
+    let _deadline = Deadline::start("a mixed pipeline", 4 * CALL_TIMEOUT);
+    let scratch = Scratch::new();
+    let (mut ventilator, mut sink) = (Push::new(ventilator), Pull::new(sink));
+    let watch = ventilator.watch();
+    let tasks = ventilator.bind(&transport.fresh(&scratch));
+    let results = sink.bind(&transport.fresh(&scratch));
+
+    let done = Arc::new(AtomicBool::new(false));
+    let workers: Vec<_> = (0..WORKERS)
+        .map(|number| {
+            let library = if number % 2 == 0 {
+                Library::Zerowire
+            } else {
+                Library::Libzmq
+            };
+            let (tasks, results, done) = (tasks.clone(), results.clone(), done.clone());
+            thread::spawn(move || work(number, library, &tasks, &results, &done))
+        })
+        .collect();
+    // Dealing starts when all are there, so that each must get a share.
+    watch.wait_for_handshakes(WORKERS as usize);
+    let sender = thread::spawn(move || {
+        for task in 0..TASKS {
+            ventilator.send_parts(&[task.to_le_bytes().to_vec(), payload(task, task_size(task))]);
+        }
+    });
+
+    let mut seen = vec![false; TASKS as usize];
+    let mut latest: HashMap<u64, u64> = HashMap::new();
+    for _ in 0..TASKS {
+        let parts = sink.recv_parts();
+        let [task, body, worker] = parts.as_slice() else {
+            panic!("a result of {} parts", parts.len())
+        };
+        let (task, worker) = (number(task), number(worker));
+        assert_payload(body, task, task_size(task));
+        assert!(
+            !std::mem::replace(&mut seen[task as usize], true),
+            "task {task} came twice"
+        );
+        if let Some(before) = latest.insert(worker, task) {
+            assert!(before < task, "worker {worker} did {before} before {task}");
+        }
+    }
+    done.store(true, Ordering::Relaxed);
+    assert_eq!(
+        latest.len() as u64,
+        WORKERS,
+        "every worker has a share: {latest:?}"
+    );
+    sender.join().expect("the ventilator");
+    workers
+        .into_iter()
+        .for_each(|worker| worker.join().expect("a worker"));
+}
+
+fn work(number: u64, library: Library, tasks: &str, results: &str, done: &AtomicBool) {
+    let (mut pull, mut push) = (Pull::new(library), Push::new(library));
+    pull.connect(tasks);
+    push.connect(results);
+    while !done.load(Ordering::Relaxed) {
+        if let Some(mut parts) = pull.recv_parts_timeout(Duration::from_millis(20)) {
+            parts.push(number.to_le_bytes().to_vec());
+            push.send_parts(&parts);
+        }
+    }
+}
+
+fn task_size(task: u64) -> usize {
+    (task % 600) as usize
+}
+
+fn number(part: &[u8]) -> u64 {
+    u64::from_le_bytes(part.try_into().expect("eight bytes"))
+}
+
+#[test]
+fn zerowire_deals_out_and_collects_over_tcp() {
+    a_mixed_pipeline_loses_and_doubles_nothing(Library::Zerowire, Library::Zerowire, Transport::Tcp);
+}
+
+#[test]
+fn zerowire_deals_out_and_libzmq_collects_over_tcp() {
+    a_mixed_pipeline_loses_and_doubles_nothing(Library::Zerowire, Library::Libzmq, Transport::Tcp);
+}
+
+#[test]
+fn libzmq_deals_out_and_zerowire_collects_over_tcp() {
+    a_mixed_pipeline_loses_and_doubles_nothing(Library::Libzmq, Library::Zerowire, Transport::Tcp);
+}
+
+#[test]
+fn zerowire_deals_out_and_collects_over_ipc() {
+    a_mixed_pipeline_loses_and_doubles_nothing(Library::Zerowire, Library::Zerowire, Transport::Ipc);
+}
+
+#[test]
+fn zerowire_deals_out_and_libzmq_collects_over_ipc() {
+    a_mixed_pipeline_loses_and_doubles_nothing(Library::Zerowire, Library::Libzmq, Transport::Ipc);
+}
+
+#[test]
+fn libzmq_deals_out_and_zerowire_collects_over_ipc() {
+    a_mixed_pipeline_loses_and_doubles_nothing(Library::Libzmq, Library::Zerowire, Transport::Ipc);
+}
+
+/// Each comes with a fresh context, sends a few messages and goes at once, four at a time.
+#[track_caller]
+fn peers_that_come_send_and_go_lose_nothing(receiver: Library, transport: Transport) {
+    const LANES: u64 = 4;
+    const VISITS: u64 = 15;
+    const MESSAGES: u64 = 100;
+    let _deadline = Deadline::start("peers that come and go", 4 * CALL_TIMEOUT);
+    let scratch = Scratch::new();
+    let mut pull = Pull::new(receiver);
+    let endpoint = pull.bind(&transport.fresh(&scratch));
+    let lanes: Vec<_> = (0..LANES)
+        .map(|lane| {
+            let endpoint = endpoint.clone();
+            thread::spawn(move || {
+                for visit in 0..VISITS {
+                    let library = if (lane + visit) % 2 == 0 {
+                        Library::Zerowire
+                    } else {
+                        Library::Libzmq
+                    };
+                    let mut push = Push::new(library);
+                    push.connect(&endpoint);
+                    let visitor = lane * VISITS + visit;
+                    for index in 0..MESSAGES {
+                        let body = payload(visitor << 32 | index, 50);
+                        push.send_parts(&[
+                            visitor.to_le_bytes().to_vec(),
+                            index.to_le_bytes().to_vec(),
+                            body,
+                        ]);
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut expected: HashMap<u64, u64> = HashMap::new();
+    for _ in 0..LANES * VISITS * MESSAGES {
+        let parts = pull.recv_parts();
+        let (visitor, index) = (number(&parts[0]), number(&parts[1]));
+        let next = expected.entry(visitor).or_default();
+        assert_eq!(index, *next, "order of visitor {visitor}");
+        *next += 1;
+        assert_payload(&parts[2], visitor << 32 | index, 50);
+    }
+    assert_eq!(expected.len() as u64, LANES * VISITS);
+    lanes.into_iter().for_each(|lane| lane.join().expect("a lane"));
+}
+
+#[test]
+fn peers_come_and_go_at_zerowire_over_tcp() {
+    peers_that_come_send_and_go_lose_nothing(Library::Zerowire, Transport::Tcp);
+}
+
+#[test]
+fn peers_come_and_go_at_libzmq_over_tcp() {
+    peers_that_come_send_and_go_lose_nothing(Library::Libzmq, Transport::Tcp);
+}
+
+#[test]
+fn peers_come_and_go_at_zerowire_over_ipc() {
+    peers_that_come_send_and_go_lose_nothing(Library::Zerowire, Transport::Ipc);
+}
+
+#[test]
+fn peers_come_and_go_at_libzmq_over_ipc() {
+    peers_that_come_send_and_go_lose_nothing(Library::Libzmq, Transport::Ipc);
+}

@@ -1,0 +1,143 @@
+//! Messages of every shape cross unchanged and in order, between zerowire and libzmq in one process.
+
+use std::thread;
+
+use zerowire_interop::{Cell, Pull, Push, Scratch, assert_payload, matrix, payload};
+
+matrix! {
+    messages_of_sizes_around_every_boundary_arrive_unchanged,
+    messages_of_mixed_sizes_in_a_row_arrive_unchanged,
+    multipart_messages_keep_their_parts,
+    a_hundred_thousand_messages_arrive_in_order,
+}
+
+/// Either side of: inline bodies (libzmq 33 B, zerowire 64 B), the one-byte frame size, zerowire's own segments (4 KiB),
+/// libzmq's batch (8 KiB), zerowire's largest direct write (64 KiB).
+const SIZES: [usize; 20] = [
+    0,
+    1,
+    33,
+    34,
+    63,
+    64,
+    65,
+    254,
+    255,
+    256,
+    4095,
+    4096,
+    4097,
+    8191,
+    8192,
+    8193,
+    65_535,
+    65_536,
+    1 << 20,
+    16 << 20,
+];
+
+fn messages_of_sizes_around_every_boundary_arrive_unchanged(cell: Cell) {
+    let scratch = Scratch::new();
+    let (mut push, mut pull) = cell.sockets();
+    cell.join(&mut push, &mut pull, &scratch);
+    for (index, size) in (0..).zip(SIZES) {
+        push.send(&payload(index, size));
+        assert_payload(&pull.recv(), index, size);
+    }
+}
+
+/// Unlike one by one, these meet in the same blocks: every size follows every other at some offset.
+fn messages_of_mixed_sizes_in_a_row_arrive_unchanged(cell: Cell) {
+    let mut sizes: Vec<usize> = SIZES.into();
+    sizes.extend(SIZES.iter().rev());
+    for first in &SIZES[..18] {
+        sizes.extend(SIZES[..18].iter().flat_map(|second| [*first, *second]));
+    }
+    in_a_row(
+        cell,
+        {
+            let sizes = sizes.clone();
+            move |push| {
+                (0..)
+                    .zip(sizes)
+                    .for_each(|(index, size)| push.send(&payload(index, size)))
+            }
+        },
+        |pull| {
+            (0..)
+                .zip(sizes)
+                .for_each(|(index, size)| assert_payload(&pull.recv(), index, size))
+        },
+    );
+}
+
+fn multipart_messages_keep_their_parts(cell: Cell) {
+    let mut shapes: Vec<Vec<usize>> = vec![
+        vec![0],
+        vec![0, 0],
+        vec![1, 0],
+        vec![0, 1],
+        vec![0, 5, 0],
+        vec![3, 3, 3],
+        SIZES[..19].into(),
+        SIZES[..19].iter().rev().copied().collect(),
+        vec![0; 100],
+        // zerowire's default limit.
+        (0..1024).map(|part| part % 70).collect(),
+    ];
+    // A large part first, in the middle and last.
+    for position in 0..3 {
+        let mut shape = vec![10; 3];
+        shape[position] = 1 << 20;
+        shapes.push(shape);
+    }
+    // Many small ones in a row, so that message ends fall on block ends.
+    shapes.extend((0..3000).map(|index| vec![index % 300, index % 7, 0]));
+
+    let message = |index: usize, shape: &[usize]| -> Vec<Vec<u8>> {
+        (0..)
+            .zip(shape)
+            .map(|(part, size)| payload((index as u64) << 16 | part, *size))
+            .collect()
+    };
+    in_a_row(
+        cell,
+        {
+            let shapes = shapes.clone();
+            move |push| {
+                for (index, shape) in shapes.iter().enumerate() {
+                    push.send_parts(&message(index, shape));
+                }
+            }
+        },
+        |pull| {
+            for (index, shape) in shapes.iter().enumerate() {
+                let parts = pull.recv_parts();
+                assert_eq!(parts.len(), shape.len(), "number of parts of message {index}");
+                for (part, (body, size)) in (0..).zip(parts.iter().zip(shape)) {
+                    assert_payload(body, (index as u64) << 16 | part, *size);
+                }
+            }
+        },
+    );
+}
+
+fn a_hundred_thousand_messages_arrive_in_order(cell: Cell) {
+    const COUNT: u64 = 100_000;
+    let size = |index: u64| (index % 97) as usize + 8;
+    in_a_row(
+        cell,
+        move |push| (0..COUNT).for_each(|index| push.send(&payload(index, size(index)))),
+        |pull| (0..COUNT).for_each(|index| assert_payload(&pull.recv(), index, size(index))),
+    );
+}
+
+/// Sends in a thread of its own and receives here. The sender closes its socket when it is done, with messages under way.
+fn in_a_row(cell: Cell, send: impl FnOnce(&mut Push) + Send + 'static, receive: impl FnOnce(&mut Pull)) {
+    let scratch = Scratch::new();
+    let (mut push, mut pull) = cell.sockets();
+    cell.join(&mut push, &mut pull, &scratch);
+    let sender = thread::spawn(move || send(&mut push));
+    receive(&mut pull);
+    sender.join().expect("the sender");
+}
