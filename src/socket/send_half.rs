@@ -202,8 +202,11 @@ impl SendHalf {
             .map(|(key, _)| key)
             .collect();
         for key in wires {
-            let pipe = self.remove(key);
-            self.lost += pipe.unfinished();
+            let unfinished = self.pipes[key].unfinished();
+            if !self.pipes[key].is_gone() {
+                self.lost += unfinished;
+            }
+            drop(self.remove(key));
         }
     }
 
