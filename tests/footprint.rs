@@ -108,7 +108,7 @@ fn pair(endpoint: &str) -> (PushSocket, PullSocket) {
 /// Allocations of 100,000 messages in bursts, by one thread.
 fn count_in_bursts(endpoint: &str, burst: u32) -> u64 {
     let (mut push, mut pull) = pair(endpoint);
-    exchange(&mut push, &mut pull, 50_000 / burst, burst);
+    exchange(&mut push, &mut pull, 100_000 / burst, burst);
     let before = ALLOCATIONS.load(Ordering::SeqCst);
     exchange(&mut push, &mut pull, 100_000 / burst, burst);
     ALLOCATIONS.load(Ordering::SeqCst) - before
@@ -140,17 +140,32 @@ fn count_in_a_stream(endpoint: &str) -> u64 {
     count
 }
 
-/// The counts of several ways to send, which all have to be zero.
+/// The counts of several ways to send. Each has to come to zero.
+///
+/// What circulates between the threads grows to the most that was ever on its way at once, and on a busy machine a new
+/// record may come late: that is one allocation, not one for each message. So each way has some tries, of 100,000 messages
+/// each, to show that it allocates nothing at all; one allocation in a hundred thousand messages, if it came every time,
+/// would fail the test.
 fn assert_nothing_allocated(endpoint: &str) {
-    let counts = [
-        ("one at a time", count_in_bursts(endpoint, 1)),
-        ("in bursts of 10", count_in_bursts(endpoint, 10)),
-        ("in bursts of 500", count_in_bursts(endpoint, 500)),
-        ("in a stream", count_in_a_stream(endpoint)),
+    let ways: [(&str, &dyn Fn() -> u64); 4] = [
+        ("one at a time", &|| count_in_bursts(endpoint, 1)),
+        ("in bursts of 10", &|| count_in_bursts(endpoint, 10)),
+        ("in bursts of 500", &|| count_in_bursts(endpoint, 500)),
+        ("in a stream", &|| count_in_a_stream(endpoint)),
     ];
-    println!("allocations per 100,000 messages of 64 bytes over {endpoint}: {counts:?}");
-    assert!(counts.iter().all(|(_, count)| *count == 0), "{counts:?}");
+    for (way, count) in ways {
+        let mut counts = Vec::new();
+        while counts.last() != Some(&0) {
+            assert!(
+                counts.len() < TRIES,
+                "{way} over {endpoint}: {counts:?} allocations"
+            );
+            counts.push(count());
+        }
+    }
 }
+
+const TRIES: usize = 8;
 
 #[test]
 fn a_small_message_over_inproc_allocates_nothing() {
