@@ -184,7 +184,9 @@ impl Inner {
             .spawn(move || {
                 if reactor.run().is_err() {
                     dying.declare_dead();
-                    for socket in lock(&sockets).values().filter_map(Weak::upgrade) {
+                    // Outside the lock: a waker is anybody's code, and may drop a socket.
+                    let alive: Vec<_> = lock(&sockets).values().filter_map(Weak::upgrade).collect();
+                    for socket in alive {
                         for inbox in [&socket.send, &socket.receive].into_iter().flatten() {
                             inbox.post(ToSocket::IoThreadDied);
                         }

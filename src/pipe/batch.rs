@@ -159,6 +159,10 @@ impl Batch {
                 debug_assert_eq!(count, 0);
                 break;
             }
+            if word & SPLIT != 0 && messages(word) > self.next.counted {
+                // The segment ends inside a message, and others end before: the boundary is behind the last of those.
+                finished += self.walk(current, word);
+            }
             finished += u64::from(messages(word) - self.next.counted);
             self.next.counted = messages(word);
             self.frame = total;
@@ -238,4 +242,38 @@ unsafe fn next_of(segment: *mut Segment<u8>) -> *mut Segment<u8> {
     let segment = unsafe { &*segment };
     // SAFETY: SEALED was seen, says the caller.
     unsafe { segment.next() }
+}
+
+#[cfg(all(test, not(zerowire_loom)))]
+mod tests {
+    use super::super::chain::chain;
+    use super::super::recycle::{Pool, Sizes, Spares};
+    use super::*;
+
+    #[test]
+    fn a_lost_connection_does_not_bring_back_the_messages_before_a_split_one() {
+        let mut spares = Spares::new(Pool::new(Sizes {
+            first: 8,
+            small: 8,
+            block: 0,
+        }));
+        let (mut producer, consumer) = chain::<u8>(spares.pool());
+        let mut batch = Batch::new(consumer);
+        // One segment: a whole message, then the first part of another, which goes on in the next segment.
+        producer.push(&[0, 1], b"a", &mut spares);
+        producer.end_messages(1);
+        producer.push(&[1, 1], b"b", &mut spares);
+        producer.push(&[0, 3], b"ccc", &mut spares);
+        producer.end_messages(1);
+        producer.commit();
+        let mut slices = Slices::new();
+        assert_eq!(batch.gather(&mut slices, usize::MAX), 11);
+        drop(slices);
+        assert_eq!(batch.wrote(6), 1);
+        batch.rewind();
+        let mut slices = Slices::new();
+        batch.gather(&mut slices, usize::MAX);
+        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        assert_eq!(bytes, b"\x01\x01b\x00\x03ccc");
+    }
 }

@@ -234,10 +234,9 @@ impl<T> Reader<T> {
         self.shared.id
     }
 
-    /// Tells the writer that its reader has found its socket.
+    /// Takes note that the reader has found its socket; the writer's inbox has to be told.
     pub(crate) fn attach(&self) {
         self.shared.attached.store(true, Ordering::Relaxed);
-        self.shared.taken.producer_ready();
     }
 
     /// Asks the writer to put nothing more in; it will end the pipe. What is in it stays readable.

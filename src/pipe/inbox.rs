@@ -72,16 +72,29 @@ impl<T> Inbox<T> {
         self.add(|mail| mail.items.push(item));
     }
 
+    /// As [`post`](Self::post), for a caller that holds a lock: the waker, if any, is to be called without it.
+    #[must_use]
+    pub(crate) fn post_quietly(&self, item: T) -> Option<Waker> {
+        self.put(|mail| mail.items.push(item))
+    }
+
+    /// As [`Ready::ready`], for a caller that holds a lock.
+    #[must_use]
+    pub(crate) fn ready_quietly(&self, pipe: PipeId) -> Option<Waker> {
+        self.put(|mail| mail.ready.push(pipe))
+    }
+
     fn add(&self, put: impl FnOnce(&mut Mail<T>)) {
-        let sleeper = {
-            let mut mail = lock(&self.mail);
-            put(&mut mail);
-            self.filled.store(true, Ordering::Relaxed);
-            mail.sleeper.take()
-        };
-        if let Some(waker) = sleeper {
+        if let Some(waker) = self.put(put) {
             wake(waker);
         }
+    }
+
+    fn put(&self, put: impl FnOnce(&mut Mail<T>)) -> Option<Waker> {
+        let mut mail = lock(&self.mail);
+        put(&mut mail);
+        self.filled.store(true, Ordering::Relaxed);
+        mail.sleeper.take()
     }
 
     /// Whether there may be something to take.
@@ -95,7 +108,7 @@ impl<T> Inbox<T> {
     pub(crate) fn take(&self, items: &mut Vec<T>, ready: &mut Vec<PipeId>) {
         let mut mail = lock(&self.mail);
         self.filled.store(false, Ordering::Relaxed);
-        mail.sleeper = None;
+        let sleeper = mail.sleeper.take();
         if items.is_empty() {
             std::mem::swap(items, &mut mail.items);
         } else {
@@ -106,6 +119,9 @@ impl<T> Inbox<T> {
         } else {
             ready.append(&mut mail.ready);
         }
+        // Dropped outside the lock: that may run code of the executor.
+        drop(mail);
+        drop(sleeper);
     }
 
     /// Registers the owner as asleep, unless there is something to take: then it returns false and registers nothing.

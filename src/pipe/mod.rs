@@ -35,6 +35,8 @@ pub(crate) mod sync;
 
 #[cfg(all(test, zerowire_loom))]
 mod models;
+#[cfg(all(test, not(zerowire_loom)))]
+mod stress;
 
 use recycle::Sizes;
 

@@ -16,7 +16,9 @@ pub(super) struct Acceptor {
     /// There may be connections to accept. Cleared by the kernel's "would block" only, since its edge comes once.
     ready: bool,
     /// No accepting before then: the process was out of descriptors.
-    pub(super) paused_until: Option<Instant>,
+    paused_until: Option<Instant>,
+    /// The end of the pause that the last `serve` began: the loop needs one timer for it, not one for each look.
+    pub(super) pause_begins: Option<Instant>,
 }
 
 impl Acceptor {
@@ -27,6 +29,7 @@ impl Acceptor {
             endpoint: Arc::new(endpoint),
             ready: true,
             paused_until: None,
+            pause_begins: None,
         }
     }
 
@@ -36,6 +39,7 @@ impl Acceptor {
 
     /// Accepts up to [`ACCEPTS_PER_TURN`] connections; says whether there may be more.
     pub(super) fn serve(&mut self, now: Instant, mut hand_over: impl FnMut(Stream, String)) -> bool {
+        self.pause_begins = None;
         if self.paused_until.is_some_and(|until| until > now) {
             return false;
         }
@@ -62,6 +66,7 @@ impl Acceptor {
                         reason: error.into(),
                     });
                     self.paused_until = Some(now + ACCEPT_PAUSE);
+                    self.pause_begins = self.paused_until;
                     return false;
                 }
             }

@@ -407,8 +407,8 @@ impl Large {
 
     /// Room for the next read: as much again as has arrived, so memory follows what the peer really sent.
     fn spare(&mut self) -> &mut [u8] {
-        let target = (self.filled * 2).max(LARGE_MIN * 2).min(self.bytes_total());
-        if self.body.len() < target {
+        if self.body.len() == self.filled {
+            let target = (self.filled * 2).max(LARGE_MIN * 2).min(self.bytes_total());
             self.body.reserve_exact(target - self.body.len());
             self.body.resize(target, 0);
         }
@@ -417,9 +417,13 @@ impl Large {
 
     fn take(&mut self, bytes: &[u8]) -> usize {
         let count = bytes.len().min(self.bytes_total() - self.filled);
-        self.body.truncate(self.filled);
-        self.body.extend_from_slice(&bytes[..count]);
-        self.filled += count;
+        // What is behind `filled` stays as it is, zeroed once: to cut it off and zero it again for each read would make
+        // the cost of a frame quadratic. The read fills the spare bytes first, so bytes come here only when it is full.
+        if count > 0 {
+            self.body.truncate(self.filled);
+            self.body.extend_from_slice(&bytes[..count]);
+            self.filled += count;
+        }
         count
     }
 

@@ -382,7 +382,7 @@ impl Reactor {
                 if acceptor.serve(self.io.now, |stream, peer| accepted.push((stream, peer))) {
                     self.run.push_back(key);
                 }
-                if let Some(until) = acceptor.paused_until {
+                if let Some(until) = acceptor.pause_begins {
                     self.io.timers.add(until, key);
                 }
                 let (socket, endpoint) = (acceptor.socket.clone(), acceptor.endpoint.clone());

@@ -436,6 +436,12 @@ impl Peer {
             self.inbound = Some(writer);
             inbox.post(ToSocket::Receive(ReceivePipe::Wire(reader)));
         }
+        // The halves may have been dropped before, and nobody would take the pipes out of their inboxes, which the pipes own.
+        if socket.is_closed() {
+            for inbox in [&socket.send, &socket.receive].into_iter().flatten() {
+                inbox.take(&mut Vec::new(), &mut Vec::new());
+            }
+        }
     }
 
     fn serve_traffic(&mut self, io: &mut Io) -> Result<bool, Reason> {
@@ -460,7 +466,13 @@ impl Peer {
             return Err(Reason::Closed);
         }
         let mut again = match connection.read_traffic(&mut self.inbound, drainer, &mut tools) {
-            Read::Idle => false,
+            Read::Idle => match connection.write_failure.take() {
+                Some(reason) if !connection.paused => return Err(reason),
+                failure => {
+                    connection.write_failure = failure;
+                    false
+                }
+            },
             Read::More => true,
             Read::Ended(reason) => return Err(reason),
         };
@@ -477,9 +489,9 @@ impl Peer {
                     again = true;
                 }
                 Drained::Broken(error) => {
-                    // What the peer sent before it went is still read; the end of that ends the connection.
+                    // What the peer sent before it went is still read; the end of that, or a moment without more of it,
+                    // ends the connection. No reason to read past the high-water mark: the peer may be alive and well.
                     connection.write_failure = Some(error.into());
-                    connection.read_closed = true;
                     connection.readable = true;
                     again = true;
                 }
@@ -583,6 +595,8 @@ impl Peer {
         if progress.0 > finished || progress.1 >= bytes + PROGRESS_BYTES {
             closing.progress = progress;
             closing.patience = now + linger;
+            // Progress in this very turn: there may be more even if linger is 0.
+            return closing.latest <= now;
         }
         closing.patience.min(closing.latest) <= now
     }

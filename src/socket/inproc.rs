@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
+use std::task::Waker;
 
 use crate::context;
 use crate::error::{BindError, ConnectError};
@@ -12,7 +13,7 @@ use crate::mailbox::{ReceivePipe, SendPipe, SocketId, SocketLink, ToSocket};
 use crate::message::Message;
 use crate::pipe::PipeId;
 use crate::pipe::inbound::{self, Reader};
-use crate::pipe::inbox::{Inbox, Ready, Relay};
+use crate::pipe::inbox::{Inbox, Ready, Relay, wake};
 
 /// The names of a context, and who is connected to whom.
 #[derive(Default)]
@@ -47,19 +48,18 @@ struct Attached {
 /// drops ends of pipes, and a waker is anybody's code.
 #[derive(Default)]
 struct Consequences {
-    posts: Vec<(Arc<Inbox<ToSocket>>, ToSocket)>,
+    wakers: Vec<Waker>,
     drops: Vec<Connector>,
 }
 
 impl Consequences {
+    /// Posts at once, under the lock: so it comes before whatever a socket does that disconnects or closes afterwards.
+    fn post(&mut self, inbox: &Inbox<ToSocket>, item: ToSocket) {
+        self.wakers.extend(inbox.post_quietly(item));
+    }
+
     fn carry_out(self) {
-        for (inbox, item) in self.posts {
-            if let ToSocket::Receive(ReceivePipe::Inproc(reader)) = &item {
-                reader.attach();
-            }
-            // A socket that has closed meanwhile reads nothing: the item goes with its inbox, and ends the pipe.
-            inbox.post(item);
-        }
+        self.wakers.into_iter().for_each(wake);
         drop(self.drops);
     }
 }
@@ -187,7 +187,7 @@ impl Names {
                 inbox.clone(),
                 relay.clone() as Arc<dyn Ready>,
             );
-            then.posts.push((inbox, ToSocket::Send(SendPipe::Inproc(writer))));
+            then.post(&inbox, ToSocket::Send(SendPipe::Inproc(writer)));
             (reader, relay)
         });
         let connector = Connector {
@@ -221,15 +221,17 @@ impl Names {
                 from.clone(),
                 to.clone() as Arc<dyn Ready>,
             );
-            then.posts
-                .push((from.clone(), ToSocket::Send(SendPipe::Inproc(writer))));
-            then.posts
-                .push((to.clone(), ToSocket::Receive(ReceivePipe::Inproc(reader))));
+            reader.attach();
+            then.post(from, ToSocket::Send(SendPipe::Inproc(writer)));
+            then.post(to, ToSocket::Receive(ReceivePipe::Inproc(reader)));
         }
         if let (Some((reader, relay)), Some(to)) = (sends, &binder.receive) {
             relay.lead_to(to.clone());
-            then.posts
-                .push((to.clone(), ToSocket::Receive(ReceivePipe::Inproc(reader))));
+            reader.attach();
+            then.post(to, ToSocket::Receive(ReceivePipe::Inproc(reader)));
+            if let Some(inbox) = &socket.send {
+                then.wakers.extend(inbox.ready_quietly(pipe));
+            }
         }
         self.attached.push(Attached {
             binder: binder.id,
