@@ -321,6 +321,7 @@ impl Peer {
             match connection.stream.dialed() {
                 Ok(true) => {
                     connection.stage = Stage::Handshake(Box::new(handshake(&self.socket)));
+                    connection.peer = connection.stream.peer_text();
                     let peer = connection.peer.clone();
                     self.deadline = Some(io.now + self.socket.options.handshake_timeout);
                     self.report(|endpoint| Event::Connected { endpoint, peer });
@@ -509,18 +510,36 @@ impl Peer {
         Ok(again)
     }
 
-    /// An attempt or a handshake failed: other addresses may do better.
+    /// An attempt or a handshake failed: other addresses of the same name may do better.
     fn connection_failed(&mut self, reason: Reason, key: usize, io: &mut Io) {
-        let dialing = self
-            .connection
+        let more = self
+            .connector
             .as_ref()
-            .is_some_and(|connection| matches!(connection.stage, Stage::Dialing));
-        if !dialing {
-            self.connection_ended(reason, io);
-            return;
+            .is_some_and(|connector| !connector.addresses.is_empty());
+        match &self.connection {
+            Some(Connection {
+                stage: Stage::Dialing,
+                ..
+            }) => {
+                self.drop_connection(io);
+                self.dial_next(Some(reason), key, io);
+            }
+            Some(Connection {
+                stage: Stage::Handshake(_),
+                peer,
+                ..
+            }) if more => {
+                let peer = peer.clone();
+                self.drop_connection(io);
+                self.report(|endpoint| Event::HandshakeFailed {
+                    endpoint,
+                    peer,
+                    reason,
+                });
+                self.dial_next(None, key, io);
+            }
+            _ => self.connection_ended(reason, io),
         }
-        self.drop_connection(io);
-        self.dial_next(Some(reason), key, io);
     }
 
     /// Takes the connection apart. Tried again when the application holds the token.
