@@ -68,30 +68,27 @@ pub(crate) struct Handshake {
 
 #[derive(Debug)]
 enum State {
-    Greeting {
-        /// What we have not sent of our greeting.
-        second_half: Vec<u8>,
-    },
-    Mechanism {
-        version: (u8, u8),
-    },
+    Greeting,
+    Mechanism { version: (u8, u8) },
     Done,
     Failed(ProtocolError),
 }
 
 impl Handshake {
-    /// Begins a handshake. [`output`](Self::output) holds our greeting up to the major version, which is all that a peer
-    /// may wait for before it sends its own. The rest follows when the peer's version is there: libzmq closes a connection
-    /// on a mechanism that it does not like without having told its own, if it is told everything at once.
+    /// Begins a handshake. [`output`](Self::output) holds our whole greeting at once, so that a peer that sends its own
+    /// in steps never waits for us.
+    ///
+    /// To hold back what follows the version until the peer has told its own would make libzmq name a mechanism that it
+    /// does not like before it hangs up; but our READY would then come together with our mechanism, and libzmq would hang
+    /// up on a socket type that it does not like before it has named its own, which people get wrong far more often.
     pub(crate) fn new(local: Local) -> Handshake {
         debug_assert!(local.identity.len() <= IDENTITY_BYTES_MAX);
         let mechanism = Mechanism::Null(Null::new(local.socket_type, local.identity.clone()));
-        let mut output = greeting::encode(mechanism.name(), local.as_server).to_vec();
-        let second_half = output.split_off(GREETING_START_BYTES);
+        let output = greeting::encode(mechanism.name(), local.as_server).to_vec();
         Handshake {
             local,
             mechanism,
-            state: State::Greeting { second_half },
+            state: State::Greeting,
             partial: Vec::new(),
             output,
         }
@@ -123,13 +120,9 @@ impl Handshake {
 
     fn advance(&mut self, rest: &mut &[u8]) -> Result<Option<Peer>, ProtocolError> {
         loop {
-            match &mut self.state {
-                State::Greeting { second_half } => {
+            match &self.state {
+                State::Greeting => {
                     fill(&mut self.partial, GREETING_BYTES, rest);
-                    if let Some(start) = self.partial.get(..GREETING_START_BYTES) {
-                        greeting::parse(start, self.mechanism.name())?;
-                        self.output.append(second_half);
-                    }
                     let Some(version) = greeting::parse(&self.partial, self.mechanism.name())? else {
                         return Ok(None);
                     };
@@ -162,9 +155,6 @@ impl Handshake {
         }
     }
 }
-
-/// Signature and major version: the part of a greeting that goes out first.
-const GREETING_START_BYTES: usize = 11;
 
 /// Moves bytes from `rest` to `partial` until that has `target`.
 fn fill(partial: &mut Vec<u8>, target: usize, rest: &mut &[u8]) {
@@ -383,13 +373,12 @@ mod tests {
     }
 
     #[test]
-    fn our_version_is_there_at_once_and_our_mechanism_when_the_peer_has_told_its_version() {
+    fn our_greeting_is_there_before_the_peer_has_said_anything() {
         let mut handshake = Handshake::new(Local {
             as_server: true,
             ..local(SocketType::Pull)
         });
-        let ours = greeting::encode("NULL", true);
-        assert_eq!(handshake.output().as_slice(), &ours[..11]);
+        assert_eq!(handshake.output().as_slice(), greeting::encode("NULL", true));
         handshake.output().clear();
         // A libzmq peer sends ten bytes, then one, then the rest, each after it has seen ours.
         let theirs = greeting();
@@ -402,11 +391,7 @@ mod tests {
                     peer: None
                 }
             );
-            assert_eq!(
-                handshake.output().as_slice(),
-                if end == 11 { &ours[11..] } else { &[] }
-            );
-            handshake.output().clear();
+            assert!(handshake.output().is_empty());
         }
         handshake.receive(&theirs[11..]).unwrap();
         assert_eq!(*handshake.output(), ready(&[("Socket-Type", b"PULL")]));
@@ -547,13 +532,7 @@ mod tests {
                 outcome(local(SocketType::Pull), &input),
                 Outcome {
                     result: Err(error),
-                    // Who is told of a mechanism is told ours; who speaks another protocol is not.
-                    output: greeting()[..if at < GREETING_START_BYTES {
-                        GREETING_START_BYTES
-                    } else {
-                        GREETING_BYTES
-                    }]
-                        .to_vec()
+                    output: greeting()
                 }
             );
         }

@@ -13,5 +13,6 @@ mod mistakes;
 mod pipeline;
 mod raw;
 mod reconnecting;
+mod regressions;
 mod stress;
 mod support;
