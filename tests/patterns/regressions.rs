@@ -1,0 +1,432 @@
+//! What once went wrong and must not come back: above each test stands what happened.
+#![allow(clippy::print_stdout, reason = "a random test tells its seed")]
+
+use std::future::Future;
+use std::io::Write;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::pin::Pin;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Barrier, Mutex};
+use std::task::{Context as TaskContext, Wake, Waker};
+use std::thread;
+use std::time::Duration;
+
+use zerowire::{Context, Event, PullSocket, PushSocket, Reason, TryRecvError, TrySendError};
+
+use crate::on_every_wire;
+use crate::raw::{MORE, Raw, frame, is_hang_up, message, ping};
+use crate::support::{
+    DEADLINE, Transport, pattern, receive, receive_number, send, send_number, wait_for, wait_for_handshake,
+    with_deadline, within,
+};
+
+/// A connection to a name that nobody had bound yet used to outlive `disconnect`, and whoever bound the name later was
+/// sent messages by it.
+#[test]
+fn an_inproc_name_that_was_disconnected_before_it_was_bound_is_not_connected() {
+    with_deadline(|| {
+        let context = Context::new();
+        let mut push = PushSocket::new(&context);
+        push.connect("inproc://given-up").unwrap();
+        push.disconnect("inproc://given-up").unwrap();
+        let mut pull = PullSocket::new(&context);
+        pull.bind("inproc://given-up").unwrap();
+        assert!(matches!(push.try_send("ghost"), Err(TrySendError::NoPeer(_))));
+        assert_eq!(pull.try_recv(), Err(TryRecvError::Empty));
+        // It is free to connect again.
+        push.connect("inproc://given-up").unwrap();
+        send(&mut push, "alive");
+        assert_eq!(receive(&mut pull).as_bytes(), b"alive");
+    });
+}
+
+/// Wakers used to be called under the lock of the names. The waker of a task may be the last to own the task, and with
+/// it a socket: dropping that in the waker takes the same lock, and hung for ever.
+#[test]
+fn a_waker_may_drop_the_last_handle_of_a_socket_while_names_change() {
+    type Body = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// A task that wakes by queueing itself, as in the simplest of executors.
+    struct Task {
+        body: Mutex<Option<Body>>,
+        queue: Sender<Arc<Task>>,
+    }
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            // Without an executor the error gives the task back, and it goes with the error.
+            let _ = self.queue.clone().send(self);
+        }
+    }
+
+    within(DEADLINE, || {
+        let context = Context::new();
+        let mut pull = PullSocket::new(&context);
+        pull.bind("inproc://woken").unwrap();
+        let (queue, executor) = channel();
+        let task = Arc::new(Task {
+            body: Mutex::new(Some(Box::pin(async move {
+                let _ = pull.recv_async().await;
+            }))),
+            queue,
+        });
+        let waker = Waker::from(task.clone());
+        let poll = task
+            .body
+            .lock()
+            .unwrap()
+            .as_mut()
+            .map(|body| body.as_mut().poll(&mut TaskContext::from_waker(&waker)));
+        assert!(poll.is_some_and(|poll| poll.is_pending()));
+        // From here on the socket owns its waker, that owns the task, that owns the socket.
+        drop((waker, task, executor));
+        let mut push = PushSocket::new(&context);
+        push.connect("inproc://woken").unwrap();
+        // The name is free, and the connection waits for whoever has it next.
+        let mut next = PullSocket::new(&context);
+        next.bind("inproc://woken").unwrap();
+        send(&mut push, "hello");
+        assert_eq!(receive(&mut next).as_bytes(), b"hello");
+    });
+}
+
+/// A peer that cannot be answered used to be read without regard to the mark, for its last words: one that only shut
+/// its reading side could fill the memory.
+#[test]
+fn a_peer_that_shuts_its_reading_side_is_held_to_the_mark() {
+    /// How long a peer stands still before we believe that it is held: less would only let the test pass too easily.
+    const HELD: Duration = Duration::from_millis(300);
+    /// Far more than the mark and the buffers of the kernel.
+    const MESSAGES_MAX: usize = 100_000;
+
+    with_deadline(|| {
+        let context = Context::new();
+        let mut pull = PullSocket::builder(&context).receive_hwm(10).build().unwrap();
+        let monitor = pull.monitor();
+        let endpoint = pull.bind("ipc://*").unwrap().to_string();
+        let mut raw = Raw::peer(&endpoint, "PUSH");
+        wait_for_handshake(&monitor);
+        shut_reading(&raw);
+        if let Raw::Unix(stream) = &raw {
+            stream.set_write_timeout(Some(HELD)).unwrap();
+        }
+        let chunk = [ping(b"x"), message(&[&pattern(1000, 7)]).repeat(1000)].concat();
+        let mut taken = 0;
+        while taken < MESSAGES_MAX && raw.write_all(&chunk).is_ok() {
+            taken += 1000;
+        }
+        assert!(
+            taken < MESSAGES_MAX / 10,
+            "{taken} messages taken with a mark of 10"
+        );
+        // What it has said is heard, and then it is told good-bye: it is there, but there is no talking to it.
+        let mut reason = None;
+        while reason.is_none() {
+            while let Ok(message) = pull.recv_timeout(Duration::from_millis(1)) {
+                assert!(message.as_bytes() == pattern(1000, 7));
+            }
+            reason = std::iter::from_fn(|| monitor.try_recv()).find_map(|event| match event {
+                Event::Disconnected { reason, .. } => Some(reason),
+                _ => None,
+            });
+        }
+        assert!(matches!(reason, Some(Reason::Io { .. })), "{reason:?}");
+    });
+}
+
+/// A PUSH whose write had failed used to keep a connection that nothing could be written to, until the peer hung up.
+#[test]
+fn a_push_disconnects_a_peer_that_shuts_its_reading_side() {
+    with_deadline(|| {
+        let context = Context::new();
+        let mut push = PushSocket::new(&context);
+        let monitor = push.monitor();
+        let endpoint = push.bind("ipc://*").unwrap().to_string();
+        let mut raw = Raw::peer(&endpoint, "PULL");
+        wait_for_handshake(&monitor);
+        shut_reading(&raw);
+        send(&mut push, "to nobody");
+        let reason = wait_for(&monitor, "disconnected", |event| match event {
+            Event::Disconnected { reason, .. } => Some(reason.clone()),
+            _ => None,
+        });
+        assert!(matches!(reason, Reason::Io { .. }), "{reason:?}");
+        assert!(matches!(push.try_send("nobody"), Err(TrySendError::NoPeer(_))));
+        let refused = raw
+            .write_all(&ping(b"x"))
+            .expect_err("the other side has hung up");
+        assert!(is_hang_up(&refused), "{refused}");
+    });
+}
+
+/// With a linger time of 0 closing used to end after one turn of the I/O thread, though the kernel would have taken more.
+#[test]
+fn without_linger_the_kernel_still_gets_all_it_takes() {
+    const SEND_BUFFER: usize = 4 << 20;
+    const MESSAGES: usize = 3000;
+    const BODY: usize = 1000;
+
+    /// How much a connection takes of which nobody reads, on this machine.
+    fn room() -> usize {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let _unread = listener.accept().unwrap();
+        socket2::SockRef::from(&stream)
+            .set_send_buffer_size(SEND_BUFFER)
+            .unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let mut taken = 0;
+        while let Ok(count) = stream.write(&[1; BODY]) {
+            taken += count;
+        }
+        taken
+    }
+
+    with_deadline(|| {
+        // Half of it is certain, however the bytes are cut.
+        let expected = (room() / 2).min(MESSAGES * BODY);
+        for round in 0..5 {
+            let context = Context::new();
+            let mut push = PushSocket::builder(&context)
+                .linger(Duration::ZERO)
+                .send_hwm(10_000)
+                .send_buffer(SEND_BUFFER)
+                .build()
+                .unwrap();
+            let monitor = push.monitor();
+            let endpoint = push.bind("tcp://127.0.0.1:*").unwrap().to_string();
+            let mut raw = Raw::peer(&endpoint, "PULL");
+            wait_for_handshake(&monitor);
+            for _ in 0..MESSAGES {
+                send(&mut push, pattern(BODY, 1));
+            }
+            drop(push);
+            within(DEADLINE, move || drop(context));
+            let arrived = raw.read_to_hang_up().len();
+            assert!(
+                arrived >= expected,
+                "round {round}: {arrived} bytes of {expected}"
+            );
+        }
+    });
+}
+
+on_every_wire! {
+    /// The bytes of a connection are cut into blocks on the way, wherever the kernel likes. Frames of all sizes around
+    /// the limits of the blocks and of small and large messages used to be where the mistakes were, and more so when
+    /// the mark interrupted the reading.
+    fn frames_that_end_around_the_limits_of_blocks_arrive_unchanged(transport) {
+        let seed = std::collections::hash_map::RandomState::new();
+        let seed = std::hash::BuildHasher::hash_one(&seed, 0);
+        for receive_hwm in [1, 2, 50] {
+            for cut in [Cut::Blocks, Cut::Small, Cut::Large, Cut::Odd] {
+                let seed = seed.wrapping_add(u64::from(receive_hwm)) | 1;
+                println!("seed {seed}, mark {receive_hwm}, {cut:?}");
+                exchange_mix(transport, seed, receive_hwm, cut);
+            }
+        }
+    }
+}
+
+/// A PUSH that connected while the binder closed used to be left with the binder that had gone: it went on accepting
+/// messages that nobody would ever receive.
+#[test]
+fn an_inproc_push_that_connects_while_the_binder_closes_finds_the_next_one() {
+    with_deadline(|| {
+        let context = Context::new();
+        for round in 0..ROUNDS {
+            let mut first = PullSocket::new(&context);
+            first.bind("inproc://succession").unwrap();
+            let mut push = PushSocket::new(&context);
+            race(
+                round,
+                || drop(first),
+                || push.connect("inproc://succession").unwrap(),
+            );
+            let mut second = PullSocket::new(&context);
+            second.bind("inproc://succession").unwrap();
+            for number in 0..10 {
+                send_number(&mut push, number);
+            }
+            for number in 0..10 {
+                assert_eq!(receive_number(&mut second), number, "round {round}");
+            }
+        }
+    });
+}
+
+/// A PULL that disconnected while the name was being bound used to be attached all the same.
+#[test]
+fn an_inproc_pull_that_disconnects_while_the_name_is_bound_is_not_attached() {
+    with_deadline(|| {
+        let context = Context::new();
+        for round in 0..ROUNDS {
+            let mut pull = PullSocket::new(&context);
+            pull.connect("inproc://parting").unwrap();
+            let mut push = PushSocket::new(&context);
+            race(
+                round,
+                || drop(push.bind("inproc://parting").unwrap()),
+                || pull.disconnect("inproc://parting").unwrap(),
+            );
+            // Gives the socket the occasion to take in what was posted to it, however late.
+            assert_eq!(pull.try_recv(), Err(TryRecvError::Empty));
+            assert!(
+                matches!(push.try_send("nobody"), Err(TrySendError::NoPeer(_))),
+                "round {round}"
+            );
+        }
+    });
+}
+
+/// Enough for races that are lost once in some hundred times.
+const ROUNDS: u32 = 3000;
+
+/// Does two things at once, a little apart and differently so in each round.
+fn race(round: u32, one: impl FnOnce() + Send, other: impl FnOnce()) {
+    let gate = Barrier::new(2);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            gate.wait();
+            one();
+        });
+        gate.wait();
+        for _ in 0..round % 60 {
+            std::hint::spin_loop();
+        }
+        other();
+    });
+}
+
+fn shut_reading(raw: &Raw) {
+    match raw {
+        Raw::Unix(stream) => stream.shutdown(Shutdown::Read).unwrap(),
+        Raw::Tcp(_) => panic!("with TCP the other side does not notice"),
+    }
+}
+
+/// In which portions the bytes are written.
+#[derive(Clone, Copy, Debug)]
+enum Cut {
+    Blocks,
+    Small,
+    Large,
+    Odd,
+}
+
+/// Writes a mix of frames to a PULL and compares what it receives.
+fn exchange_mix(transport: Transport, seed: u64, receive_hwm: u32, cut: Cut) {
+    let context = Context::new();
+    let mut pull = PullSocket::builder(&context)
+        .receive_hwm(receive_hwm)
+        .build()
+        .unwrap();
+    let endpoint = pull.bind(transport.wildcard()).unwrap().to_string();
+    let mut random = Random(seed);
+    let (wire, expected) = mix(&mut random);
+    let writer = thread::spawn(move || {
+        let mut raw = Raw::peer(&endpoint, "PUSH");
+        let mut rest = &wire[..];
+        while !rest.is_empty() {
+            let count = match cut {
+                Cut::Blocks => BLOCK,
+                Cut::Small => 1 + random.below(5000),
+                Cut::Large => 1 + random.below(200_000),
+                Cut::Odd => random.pick(&[1, 2, 9, 10, 4096, BLOCK - 1, BLOCK, 70_000]),
+            };
+            let (portion, behind) = rest.split_at(count.min(rest.len()));
+            raw.send(portion);
+            rest = behind;
+        }
+        raw
+    });
+    for (index, parts) in expected.iter().enumerate() {
+        let message = receive(&mut pull);
+        assert!(
+            message
+                .parts()
+                .eq(parts.iter().map(|part| pattern(part.size, part.pattern))),
+            "message {index} of seed {seed}, mark {receive_hwm}, {cut:?}: {parts:?}"
+        );
+    }
+    drop(writer.join().unwrap());
+    assert_eq!(pull.try_recv(), Err(TryRecvError::Empty));
+}
+
+/// A part that is to be expected.
+#[derive(Debug)]
+struct Part {
+    size: usize,
+    pattern: u8,
+}
+
+/// Bytes of many messages, and what they say.
+fn mix(random: &mut Random) -> (Vec<u8>, Vec<Vec<Part>>) {
+    const BYTES: usize = 800_000;
+    const SIZES: &[usize] = &[
+        0, 1, 62, 63, 64, 65, 255, 256, 4085, 4086, 4087, 4088, 4094, 4095, 4096, 4097, 4105, 8192, 32_757,
+        32_758, 32_768, 65_525, 65_526, 65_527, 65_533, 65_535, 65_536, 65_537, 131_071, 131_072, 131_073,
+    ];
+    let (mut wire, mut expected) = (Vec::new(), Vec::new());
+    while wire.len() < BYTES {
+        let count = match random.below(12) {
+            0 => 1000,
+            1 | 2 => 2 + random.below(8),
+            _ => 1,
+        };
+        let is_small = count == 1000 || random.below(3) > 0;
+        let mut parts = Vec::new();
+        for index in 0..count {
+            let size = if is_small {
+                random.below(130)
+            } else {
+                random.pick(SIZES)
+            };
+            let part = Part {
+                size,
+                pattern: random.byte(),
+            };
+            if random.below(10) == 0 {
+                wire.extend(ping(b"in between"));
+            }
+            let flags = if index + 1 < count { MORE } else { 0 };
+            wire.extend(frame(flags, &pattern(part.size, part.pattern)));
+            parts.push(part);
+        }
+        expected.push(parts);
+        // Now and then a message ends exactly where a block does, if the blocks are full.
+        let gap = BLOCK - wire.len() % BLOCK;
+        if random.below(8) == 0 && gap > 300 {
+            let part = Part {
+                size: gap - 9,
+                pattern: random.byte(),
+            };
+            wire.extend(frame(0, &pattern(part.size, part.pattern)));
+            expected.push(vec![part]);
+        }
+    }
+    (wire, expected)
+}
+
+/// What one read takes at most.
+const BLOCK: usize = 65_536;
+
+/// Xorshift: any mix will do here.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % limit
+    }
+
+    fn pick(&mut self, choice: &[usize]) -> usize {
+        choice[self.below(choice.len())]
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.below(256) as u8
+    }
+}
