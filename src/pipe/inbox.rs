@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
 use super::PipeId;
-use super::sync::{AtomicBool, Mutex, Ordering, lock};
+use super::sync::{AtomicBool, Mutex, Ordering, fence, lock};
 
 /// Takes note that a pipe needs its other side: it has data, or room, or an end.
 ///
@@ -29,11 +29,14 @@ impl Relay {
         // A second call would mean that a pipe is attached twice; the first target keeps it.
         let first = self.target.set(target).is_ok();
         debug_assert!(first);
+        // Pairs with the fence in `ready`: either that finds the target, or the target sees what happened before.
+        fence(Ordering::SeqCst);
     }
 }
 
 impl Ready for Relay {
     fn ready(&self, pipe: PipeId) {
+        fence(Ordering::SeqCst);
         if let Some(target) = self.target.get() {
             target.ready(pipe);
         }

@@ -398,7 +398,10 @@ impl Drainer {
 
     /// Bytes of a command, written between two frames by the next [`drain`](Self::drain).
     pub(crate) fn owe(&mut self, command: &[u8]) {
-        self.owed.extend_from_slice(command);
+        // A peer that asks and asks and does not read the answers gets no more of them.
+        if self.owed.len() + command.len() <= COMMANDS_BYTES_MAX {
+            self.owed.extend_from_slice(command);
+        }
     }
 
     /// Whether commands are still to be written, as far as is known without the token.
@@ -515,8 +518,8 @@ struct Drain {
 impl Drain {
     /// Takes over the commands and writes; also returns the counts of messages finished and bytes written.
     fn work(&mut self, owed: &[u8], credit: &Credit, bytes_max: usize) -> (Drained, u64, u64) {
-        // A peer that asks and asks and does not read the answers gets no more of them.
-        if self.commands.len() + owed.len() <= COMMANDS_BYTES_MAX {
+        // Up to twice the limit wait here; then the peer does not read, and gets no more.
+        if self.commands.len() <= COMMANDS_BYTES_MAX {
             self.commands.extend_from_slice(owed);
         }
         let outcome = self.write(true, credit, bytes_max);
