@@ -82,6 +82,9 @@ impl SendHalf {
         if self.is_too_large(&message) {
             return Err((message, Refusal::TooLarge));
         }
+        if self.balancer.current().is_none() {
+            self.look_for_room();
+        }
         while let Some(key) = self.balancer.current() {
             let sent = match &mut self.pipes[key] {
                 Pipe::Wire(pipe) => {
@@ -147,6 +150,17 @@ impl SendHalf {
             }
             if self.inbox.sleep(task.waker()) {
                 return Poll::Pending;
+            }
+        }
+    }
+
+    /// Looks at inproc peers that were full: they tell of room when half of their queue is free, but a send that would be
+    /// refused takes any.
+    #[cold]
+    fn look_for_room(&mut self) {
+        for (key, pipe) in &mut self.pipes {
+            if matches!(pipe, Pipe::Inproc(_)) && !pipe.is_gone() && pipe.has_room() {
+                self.balancer.set(key, pipe.is_connected(), false);
             }
         }
     }

@@ -430,3 +430,21 @@ impl Random {
         self.below(256) as u8
     }
 }
+
+/// A full inproc queue told of room only when half of it was free, and a send that does not wait believed it.
+#[test]
+fn an_inproc_queue_takes_a_message_for_each_that_was_received() {
+    let context = Context::new();
+    let mut pull = PullSocket::new(&context);
+    pull.bind("inproc://room").unwrap();
+    let mut push = PushSocket::builder(&context).send_hwm(8).build().unwrap();
+    push.connect("inproc://room").unwrap();
+    for _ in 0..8 {
+        push.try_send("fills the queue").unwrap();
+    }
+    for _ in 0..3 {
+        assert!(matches!(push.try_send("too much"), Err(TrySendError::Full(_))));
+        pull.recv_timeout(DEADLINE).unwrap();
+        push.try_send("takes its place").unwrap();
+    }
+}
