@@ -337,7 +337,8 @@ pub(crate) enum Drained {
     Unfinished,
     /// The connection failed; the token stays with the I/O thread.
     Broken(io::Error),
-    /// The application is writing; the pipe will be reported ready when it is done.
+    /// The application is writing. If it was asked for the token, or leaves something to do, the pipe will be reported
+    /// ready; if it writes everything by itself, nobody is told, because nothing is left to do.
     Elsewhere,
 }
 
