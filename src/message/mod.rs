@@ -1,11 +1,35 @@
-use std::fmt;
-use std::hash::{Hash, Hasher};
-use std::iter::FusedIterator;
-use std::num::NonZeroU64;
-use std::str::Utf8Error;
-use std::{mem, slice, vec};
+//! What sockets carry.
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | this one | [`Message`]: its layout, what can be asked of it, and how parts are added and taken |
+//! | [`small`] | the parts of a message that holds them itself |
+//! | [`part`] | one part on its way in |
+//! | [`parts`] | the iterators over the parts, borrowed and owned |
+//! | [`builder`] | an incoming message while its parts arrive |
 
-use bytes::{Buf, Bytes};
+mod builder;
+#[cfg(test)]
+mod oracle;
+mod part;
+mod parts;
+mod small;
+
+use std::hash::{Hash, Hasher};
+use std::str::Utf8Error;
+use std::{fmt, mem};
+
+use bytes::Bytes;
+
+use part::Source;
+use parts::{Borrowed, Owned};
+use small::{SMALL_BYTES, Small};
+
+pub use part::Part;
+pub use parts::{IntoParts, Parts};
+
+pub(crate) use builder::Builder;
+pub(crate) use parts::{PartRef, PartRefs};
 
 /// What sockets carry: one or more parts, each any number of bytes, delivered together or not at all.
 ///
@@ -103,7 +127,8 @@ impl Message {
     /// If the block is long enough, a fixed 64 bytes are copied, whatever `length` is. That takes four wide loads
     /// and stores where a length only known at run time takes a call, and the message can be moved on at once: a
     /// wide load of what was just stored in narrower pieces waits for the stores to retire. Measured on a virtual
-    /// AMD EPYC, made of 8 to 30 bytes and pushed to a vector: 5 ns against 13. The bytes behind the part are never looked at again.
+    /// AMD EPYC, made of 8 to 30 bytes and pushed to a vector: 5 ns against 13. The bytes behind the part are never
+    /// looked at again.
     #[inline]
     pub(crate) fn copied_prefix(block: &[u8], length: usize) -> Message {
         debug_assert!(length <= block.len(), "the part lies in the block");
@@ -305,8 +330,8 @@ impl Message {
     #[inline]
     pub(crate) fn single_small(&self) -> Option<(&[u8; SMALL_BYTES], u8)> {
         match &self.body {
-            Body::Small(small) if small.parts() == 1 => Some((&small.bytes, small.header.used() as u8)),
-            _ => None,
+            Body::Small(small) => small.block(),
+            Body::Large(_) => None,
         }
     }
 
@@ -500,474 +525,6 @@ impl<'a, P: Into<Part<'a>>, const N: usize> From<[P; N]> for Message {
     }
 }
 
-/// One part on its way into a [`Message`]: what [`Message::push_back`] and [`Message::from_parts`] accept.
-///
-/// There is nothing to do with it but make one `From` text, a slice, a `Vec<u8>`, a `String` or [`Bytes`]; as the
-/// functions take `impl Into<Part>`, even that is seldom written out.
-///
-/// # Examples
-/// ```
-/// use bytes::Bytes;
-/// use zerowire::{Message, Part};
-///
-/// // Parts of different types in one list.
-/// let parts = [Part::from("copied"), Part::from(Bytes::from_static(b"shared"))];
-/// assert_eq!(Message::from_parts(parts), Message::from(["copied", "shared"]));
-/// ```
-pub struct Part<'a> {
-    source: Source<'a>,
-}
-
-/// A vector stays one until its place is known: making `Bytes` of it can cost an allocation, and where it fits
-/// inline that would be for nothing.
-enum Source<'a> {
-    Slice(&'a [u8]),
-    Vector(Vec<u8>),
-    Shared(Bytes),
-}
-
-impl Part<'_> {
-    fn as_slice(&self) -> &[u8] {
-        match &self.source {
-            Source::Slice(part) => part,
-            Source::Vector(part) => part,
-            Source::Shared(part) => part,
-        }
-    }
-
-    fn into_bytes(self) -> Bytes {
-        match self.source {
-            Source::Slice(part) => Bytes::copy_from_slice(part),
-            Source::Vector(part) => Bytes::from(part),
-            Source::Shared(part) => part,
-        }
-    }
-}
-
-impl fmt::Debug for Part<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Part({} bytes)", self.as_slice().len())
-    }
-}
-
-impl<'a> From<&'a str> for Part<'a> {
-    fn from(part: &'a str) -> Part<'a> {
-        Part::from(part.as_bytes())
-    }
-}
-
-impl<'a> From<&'a [u8]> for Part<'a> {
-    fn from(part: &'a [u8]) -> Part<'a> {
-        Part {
-            source: Source::Slice(part),
-        }
-    }
-}
-
-impl<'a, const N: usize> From<&'a [u8; N]> for Part<'a> {
-    fn from(part: &'a [u8; N]) -> Part<'a> {
-        Part::from(&part[..])
-    }
-}
-
-impl From<String> for Part<'_> {
-    fn from(part: String) -> Self {
-        Part::from(part.into_bytes())
-    }
-}
-
-impl From<Vec<u8>> for Part<'_> {
-    fn from(part: Vec<u8>) -> Self {
-        Part {
-            source: Source::Vector(part),
-        }
-    }
-}
-
-impl From<Bytes> for Part<'_> {
-    fn from(part: Bytes) -> Self {
-        Part {
-            source: Source::Shared(part),
-        }
-    }
-}
-
-/// The borrowed parts of a message, made by [`Message::parts`].
-///
-/// # Examples
-/// ```
-/// use zerowire::Message;
-///
-/// let message = Message::from(["a", "b", "c"]);
-/// let mut parts = message.parts();
-/// assert_eq!(parts.next_back(), Some(&b"c"[..]));
-/// assert_eq!(parts.len(), 2);
-/// ```
-#[derive(Clone)]
-pub struct Parts<'a>(PartRefs<'a>);
-
-impl<'a> Iterator for Parts<'a> {
-    type Item = &'a [u8];
-
-    #[inline]
-    fn next(&mut self) -> Option<&'a [u8]> {
-        self.0.next().map(PartRef::as_slice)
-    }
-
-    #[inline]
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.0.size_hint()
-    }
-}
-
-impl DoubleEndedIterator for Parts<'_> {
-    #[inline]
-    fn next_back(&mut self) -> Option<Self::Item> {
-        self.0.next_back().map(PartRef::as_slice)
-    }
-}
-
-impl ExactSizeIterator for Parts<'_> {}
-
-impl FusedIterator for Parts<'_> {}
-
-impl fmt::Debug for Parts<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Parts({} left)", self.len())
-    }
-}
-
-/// The owned parts of a message, made by [`Message::into_parts`].
-///
-/// # Examples
-/// ```
-/// use zerowire::Message;
-///
-/// let lengths: Vec<usize> = Message::from(["a", "bc"]).into_parts().map(|part| part.len()).collect();
-/// assert_eq!(lengths, [1, 2]);
-/// ```
-pub struct IntoParts(Owned);
-
-enum Owned {
-    One(Option<Bytes>),
-    Small { parts: usize, bytes: Bytes },
-    Many(vec::IntoIter<Bytes>),
-}
-
-impl Iterator for IntoParts {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
-        match &mut self.0 {
-            Owned::One(part) => part.take(),
-            Owned::Small { parts, bytes } => {
-                let length = split_flat(bytes)?.0.len();
-                *parts -= 1;
-                bytes.advance(1);
-                Some(bytes.split_to(length))
-            }
-            Owned::Many(parts) => parts.next(),
-        }
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = match &self.0 {
-            Owned::One(part) => usize::from(part.is_some()),
-            Owned::Small { parts, .. } => *parts,
-            Owned::Many(parts) => parts.len(),
-        };
-        (left, Some(left))
-    }
-}
-
-impl ExactSizeIterator for IntoParts {}
-
-impl FusedIterator for IntoParts {}
-
-impl fmt::Debug for IntoParts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "IntoParts({} left)", self.len())
-    }
-}
-
-/// One part as it lies in a message, for a writer that copies short parts and keeps a handle of long ones.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum PartRef<'a> {
-    /// Bytes that move with the message: to be copied, at most 64.
-    Slice(&'a [u8]),
-    /// Bytes that outlive the message in a clone of the handle. Of any length, short ones too.
-    Shared(&'a Bytes),
-}
-
-impl<'a> PartRef<'a> {
-    #[inline]
-    pub(crate) fn as_slice(self) -> &'a [u8] {
-        match self {
-            PartRef::Slice(part) => part,
-            PartRef::Shared(part) => part,
-        }
-    }
-}
-
-/// The parts of a message as [`PartRef`]s, made by [`Message::part_refs`].
-#[derive(Clone)]
-pub(crate) struct PartRefs<'a>(Borrowed<'a>);
-
-#[derive(Clone)]
-enum Borrowed<'a> {
-    One(Option<PartRef<'a>>),
-    Small { parts: usize, bytes: &'a [u8] },
-    Many(slice::Iter<'a, Bytes>),
-}
-
-impl<'a> Iterator for PartRefs<'a> {
-    type Item = PartRef<'a>;
-
-    #[inline]
-    fn next(&mut self) -> Option<PartRef<'a>> {
-        match &mut self.0 {
-            Borrowed::One(part) => part.take(),
-            Borrowed::Small { parts, bytes } => {
-                let (part, rest) = split_flat(bytes)?;
-                *parts -= 1;
-                *bytes = rest;
-                Some(PartRef::Slice(part))
-            }
-            Borrowed::Many(parts) => parts.next().map(PartRef::Shared),
-        }
-    }
-
-    #[inline]
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = match &self.0 {
-            Borrowed::One(part) => usize::from(part.is_some()),
-            Borrowed::Small { parts, .. } => *parts,
-            Borrowed::Many(parts) => parts.len(),
-        };
-        (left, Some(left))
-    }
-}
-
-impl DoubleEndedIterator for PartRefs<'_> {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        match &mut self.0 {
-            Borrowed::One(part) => part.take(),
-            Borrowed::Small { parts, bytes } => {
-                // Lengths stand in front, so the last part is found from the first on: at most 64 steps.
-                let (mut last, mut rest) = split_flat(bytes)?;
-                while let Some(next) = split_flat(rest) {
-                    (last, rest) = next;
-                }
-                *parts -= 1;
-                *bytes = &bytes[..bytes.len() - last.len() - 1];
-                Some(PartRef::Slice(last))
-            }
-            Borrowed::Many(parts) => parts.next_back().map(PartRef::Shared),
-        }
-    }
-}
-
-impl ExactSizeIterator for PartRefs<'_> {}
-
-impl FusedIterator for PartRefs<'_> {}
-
-/// Collects the parts of one incoming message, without allocating while it is small.
-#[derive(Debug, Default)]
-pub(crate) struct Builder {
-    message: Option<Message>,
-}
-
-impl Builder {
-    /// Adds a part by copying it: for what lies in a buffer the message must not hold on to.
-    #[inline]
-    pub(crate) fn push_slice(&mut self, part: &[u8]) {
-        match &mut self.message {
-            None => self.message = Some(Message::copied(part)),
-            Some(message) => message.push_back(part),
-        }
-    }
-
-    /// Adds a part that is a buffer of its own, or large enough to be worth holding on to a larger one.
-    #[inline]
-    pub(crate) fn push_bytes(&mut self, part: Bytes) {
-        match &mut self.message {
-            None => self.message = Some(Message::from(part)),
-            Some(message) => message.push_back(part),
-        }
-    }
-
-    /// The message of all parts added; one part with zero bytes if there were none.
-    #[inline]
-    pub(crate) fn finish(self) -> Message {
-        self.message.unwrap_or_default()
-    }
-
-    fn push(&mut self, part: Part<'_>) {
-        match &mut self.message {
-            None => self.message = Some(Message::from_part(part)),
-            Some(message) => message.push_back_part(part),
-        }
-    }
-}
-
-/// Parts held in the message itself: one of up to [`SMALL_BYTES`], or several, each behind a byte that holds its
-/// length ("laid out"), that together take no more.
-///
-/// The order and the width of the fields are measured. A message is written once and then moved, in loads of 16
-/// bytes and one of 8, from its start; each such load must find all it reads in one earlier store. So the bytes
-/// come first, and what describes them is one word, written whole. With a tag in front and two one-byte fields
-/// behind, as an enum of plain variants has them, returning a message of 64 bytes from a call took 22 ns instead
-/// of 10 on a virtual AMD EPYC.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Small {
-    /// Of no meaning behind `used`; not always zero there.
-    bytes: [u8; SMALL_BYTES],
-    header: Header,
-}
-
-/// How many parts there are, 1..=SMALL_BYTES, and how many bytes they take, lengths included, 0..=SMALL_BYTES.
-///
-/// ```text
-///   bits 16..    | bits 8..16 | bits 0..8
-///   parts        | used       | 1: keeps the word from being zero, which stands for `Large`
-/// ```
-#[derive(Clone, Copy)]
-struct Header(NonZeroU64);
-
-impl Header {
-    #[inline]
-    fn new(parts: usize, used: usize) -> Header {
-        debug_assert!((1..=SMALL_BYTES).contains(&parts) && used <= SMALL_BYTES);
-        Header(NonZeroU64::MIN | (used as u64) << 8 | (parts as u64) << 16)
-    }
-
-    #[inline]
-    fn parts(self) -> usize {
-        (self.0.get() >> 16) as usize
-    }
-
-    #[inline]
-    fn used(self) -> usize {
-        usize::from((self.0.get() >> 8) as u8)
-    }
-}
-
-impl Small {
-    /// One part with zero bytes.
-    const EMPTY: Small = Small {
-        bytes: [0; SMALL_BYTES],
-        header: Header(NonZeroU64::MIN.saturating_add(1 << 16)),
-    };
-
-    #[inline]
-    fn single(bytes: [u8; SMALL_BYTES], length: usize) -> Small {
-        Small {
-            bytes,
-            header: Header::new(1, length),
-        }
-    }
-
-    /// One part, or `None` if it is too long.
-    #[inline]
-    fn copied(part: &[u8]) -> Option<Small> {
-        let mut bytes = [0; SMALL_BYTES];
-        bytes.get_mut(..part.len())?.copy_from_slice(part);
-        Some(Small::single(bytes, part.len()))
-    }
-
-    #[inline]
-    fn parts(&self) -> usize {
-        self.header.parts()
-    }
-
-    /// The only part, or several laid out.
-    #[inline]
-    fn as_slice(&self) -> &[u8] {
-        &self.bytes[..self.header.used()]
-    }
-
-    #[inline]
-    fn first(&self) -> &[u8] {
-        match self.parts() {
-            1 => self.as_slice(),
-            _ => split_flat(self.as_slice()).map_or(&[], |(first, _)| first),
-        }
-    }
-
-    /// How many bytes the parts have without their lengths.
-    #[inline]
-    fn content_bytes(&self) -> usize {
-        match self.parts() {
-            1 => self.header.used(),
-            several => self.header.used() - several,
-        }
-    }
-
-    /// What is left behind the first part, if there is anything.
-    fn without_first(&self) -> Option<Small> {
-        let parts = self.parts();
-        if parts == 1 {
-            return None;
-        }
-        let (_, rest) = split_flat(self.as_slice())?;
-        if parts == 2 {
-            return Small::copied(split_flat(rest)?.0);
-        }
-        let laid_out = Small::copied(rest)?;
-        Some(Small {
-            header: Header::new(parts - 1, rest.len()),
-            ..laid_out
-        })
-    }
-
-    /// Adds a part at the end; `false`, and nothing changed, if it does not fit.
-    #[inline]
-    fn push_back(&mut self, part: &[u8]) -> bool {
-        self.insert(part, |used| used)
-    }
-
-    /// Adds a part at the beginning; `false`, and nothing changed, if it does not fit.
-    #[inline]
-    fn push_front(&mut self, part: &[u8]) -> bool {
-        self.insert(part, |_| 0)
-    }
-
-    /// Adds a part where `position` says, given how many bytes are used, once all parts are laid out.
-    #[inline]
-    fn insert(&mut self, part: &[u8], position: impl FnOnce(usize) -> usize) -> bool {
-        let (parts, used) = (self.parts(), self.header.used());
-        // A part that was alone has no length byte yet.
-        let missing = usize::from(parts == 1);
-        let free = SMALL_BYTES.saturating_sub(used + missing);
-        if part.len() >= free {
-            return false;
-        }
-        if parts == 1 {
-            self.bytes.copy_within(..used, 1);
-            self.bytes[0] = used as u8;
-        }
-        let used = used + missing;
-        let at = position(used);
-        let content = at + 1;
-        self.bytes.copy_within(at..used, content + part.len());
-        self.bytes[at] = part.len() as u8;
-        self.bytes[content..content + part.len()].copy_from_slice(part);
-        self.header = Header::new(parts + 1, content + part.len() + used - at);
-        true
-    }
-}
-
-/// Splits the first part off parts laid out as in [`Small`]; `None` behind the last.
-#[inline]
-fn split_flat(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (&length, rest) = bytes.split_first()?;
-    rest.split_at_checked(usize::from(length))
-}
-
-/// How many bytes a message holds without an allocation. Lengths up to here fit a `u8`.
-const SMALL_BYTES: usize = 64;
-
 /// How many parts a message that outgrows [`Small`] has room for at once.
 const SPILLED_PARTS_MIN: usize = 4;
 
@@ -979,81 +536,10 @@ const DEBUG_PART_BYTES_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use std::collections::hash_map::DefaultHasher;
-
     use proptest::prelude::*;
 
+    use super::oracle::{check, hash_of, is_held_inline};
     use super::*;
-
-    /// Whether the first part lies in the message itself, and not in memory of its own.
-    fn is_held_inline(message: &Message) -> bool {
-        let start = std::ptr::from_ref(message).addr();
-        (start..start + size_of::<Message>()).contains(&message.as_bytes().as_ptr().addr())
-    }
-
-    fn hash_of(message: &Message) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        message.hash(&mut hasher);
-        hasher.finish()
-    }
-
-    fn owned(message: &Message) -> Vec<Vec<u8>> {
-        message.parts().map(<[u8]>::to_vec).collect()
-    }
-
-    /// A message of the same parts that is held as `Many`, whatever would fit.
-    fn spread(parts: &[Vec<u8>]) -> Message {
-        match parts {
-            [only] => Message::shared(Bytes::copy_from_slice(only)),
-            several => Message::many(several.iter().map(|part| Bytes::copy_from_slice(part)).collect()),
-        }
-    }
-
-    /// Everything that can be asked of a message, against the parts it should have.
-    fn check(message: &Message, expected: &[Vec<u8>]) {
-        assert_eq!(owned(message), expected);
-        assert_eq!(message.part_count(), expected.len());
-        assert_eq!(message.parts().len(), expected.len());
-        assert_eq!(
-            message.total_bytes(),
-            expected.iter().map(Vec::len).sum::<usize>()
-        );
-        assert_eq!(message.as_bytes(), expected[0]);
-        assert_eq!(message.as_ref(), &expected[0][..]);
-        assert_eq!(message.len(), expected[0].len());
-        assert_eq!(message.is_empty(), *expected == [vec![]]);
-        for (index, part) in expected.iter().enumerate() {
-            assert_eq!(message.part(index), Some(&part[..]));
-        }
-        assert_eq!(message.part(expected.len()), None);
-        assert!(message.parts().rev().eq(expected.iter().rev()));
-        let mut both_ends = message.parts();
-        assert_eq!(both_ends.next_back(), expected.last().map(|part| &part[..]));
-        assert!(both_ends.eq(&expected[..expected.len() - 1]));
-        let single = message.single().map(|part| part.as_slice().to_vec());
-        assert_eq!(single, (expected.len() == 1).then(|| expected[0].clone()));
-        assert!(message.part_refs().map(PartRef::as_slice).eq(expected));
-
-        let parts = message.clone().into_parts();
-        assert_eq!(parts.len(), expected.len());
-        assert!(parts.eq(expected));
-        let mut rest = Some(message.clone());
-        for (taken, part) in expected.iter().enumerate() {
-            let (first, next) = rest.expect("as many parts as expected").split_first();
-            assert_eq!(first, part);
-            rest = next;
-            assert_eq!(
-                rest.as_ref().map_or(0, Message::part_count),
-                expected.len() - taken - 1
-            );
-        }
-        assert_eq!(rest, None);
-
-        let other = spread(expected);
-        assert_eq!(message, &other);
-        assert_eq!(hash_of(message), hash_of(&other));
-        assert_eq!(format!("{message:?}"), format!("{other:?}"));
-    }
 
     #[test]
     fn every_source_gives_its_bytes() {
@@ -1161,51 +647,6 @@ mod tests {
         let several = Message::from([block.slice(10..20), block.slice(20..30)]);
         assert!(block.is_unique());
         assert_eq!((single.part_count(), several.part_count()), (1, 2));
-    }
-
-    #[test]
-    fn a_small_multipart_is_held_inline_up_to_64_bytes_with_lengths() {
-        for (first, second, inline) in [
-            (62, 0, true),
-            (0, 62, true),
-            (31, 31, true),
-            (63, 0, false),
-            (31, 32, false),
-        ] {
-            let parts = [vec![1; first], vec![2; second]];
-            let message = Message::from_parts(parts.iter().map(Vec::as_slice));
-            check(&message, &parts);
-            assert_eq!(is_held_inline(&message), inline, "{first} and {second} bytes");
-            let mut reversed = Message::from(&parts[1][..]);
-            reversed.push_front(&parts[0][..]);
-            check(&reversed, &parts);
-            assert_eq!(is_held_inline(&reversed), inline, "{first} and {second} bytes");
-        }
-        let mut message = Message::new();
-        for count in 2..=64 {
-            message.push_back("");
-            assert!(is_held_inline(&message), "{count} empty parts");
-        }
-        check(&message, &vec![vec![]; 64]);
-        message.push_front("");
-        assert!(!is_held_inline(&message));
-        check(&message, &vec![vec![]; 65]);
-    }
-
-    #[test]
-    fn the_builder_collects_slices_and_bytes_in_order() {
-        let large = Bytes::from(vec![7; 5000]);
-        let mut builder = Builder::default();
-        builder.push_slice(b"peer");
-        builder.push_slice(b"");
-        builder.push_bytes(Bytes::from_static(b"short"));
-        assert!(builder.message.as_ref().is_some_and(is_held_inline));
-        builder.push_bytes(large.clone());
-        builder.push_slice(b"end");
-        let message = builder.finish();
-        let expected = [&b"peer"[..], b"", b"short", &large, b"end"].map(<[u8]>::to_vec);
-        check(&message, &expected);
-        assert_eq!(message.part(3).map(<[u8]>::as_ptr), Some(large.as_ptr()));
     }
 
     #[test]

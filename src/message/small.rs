@@ -1,0 +1,200 @@
+use std::num::NonZeroU64;
+
+/// Parts held in the message itself: one of up to [`SMALL_BYTES`], or several, each behind a byte that holds its
+/// length ("laid out"), that together take no more.
+///
+/// The order and the width of the fields are measured. A message is written once and then moved, in loads of 16
+/// bytes and one of 8, from its start; each such load must find all it reads in one earlier store. So the bytes
+/// come first, and what describes them is one word, written whole. With a tag in front and two one-byte fields
+/// behind, as an enum of plain variants has them, returning a message of 64 bytes from a call took 22 ns instead
+/// of 10 on a virtual AMD EPYC.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct Small {
+    /// Of no meaning behind `used`; not always zero there.
+    bytes: [u8; SMALL_BYTES],
+    header: Header,
+}
+
+/// How many parts there are, 1..=SMALL_BYTES, and how many bytes they take, lengths included, 0..=SMALL_BYTES.
+///
+/// ```text
+///   bits 16..    | bits 8..16 | bits 0..8
+///   parts        | used       | 1: keeps the word from being zero, which stands for `Large`
+/// ```
+#[derive(Clone, Copy)]
+struct Header(NonZeroU64);
+
+impl Header {
+    #[inline]
+    fn new(parts: usize, used: usize) -> Header {
+        debug_assert!((1..=SMALL_BYTES).contains(&parts) && used <= SMALL_BYTES);
+        Header(NonZeroU64::MIN | (used as u64) << 8 | (parts as u64) << 16)
+    }
+
+    #[inline]
+    fn parts(self) -> usize {
+        (self.0.get() >> 16) as usize
+    }
+
+    #[inline]
+    fn used(self) -> usize {
+        usize::from((self.0.get() >> 8) as u8)
+    }
+}
+
+impl Small {
+    /// One part with zero bytes.
+    pub(super) const EMPTY: Small = Small {
+        bytes: [0; SMALL_BYTES],
+        header: Header(NonZeroU64::MIN.saturating_add(1 << 16)),
+    };
+
+    #[inline]
+    pub(super) fn single(bytes: [u8; SMALL_BYTES], length: usize) -> Small {
+        Small {
+            bytes,
+            header: Header::new(1, length),
+        }
+    }
+
+    /// One part, or `None` if it is too long.
+    #[inline]
+    pub(super) fn copied(part: &[u8]) -> Option<Small> {
+        let mut bytes = [0; SMALL_BYTES];
+        bytes.get_mut(..part.len())?.copy_from_slice(part);
+        Some(Small::single(bytes, part.len()))
+    }
+
+    #[inline]
+    pub(super) fn parts(&self) -> usize {
+        self.header.parts()
+    }
+
+    /// The only part, or several laid out.
+    #[inline]
+    pub(super) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.header.used()]
+    }
+
+    #[inline]
+    pub(super) fn first(&self) -> &[u8] {
+        match self.parts() {
+            1 => self.as_slice(),
+            _ => split_flat(self.as_slice()).map_or(&[], |(first, _)| first),
+        }
+    }
+
+    /// The block that a part which is alone is the start of, and the part's length.
+    #[inline]
+    pub(super) fn block(&self) -> Option<(&[u8; SMALL_BYTES], u8)> {
+        (self.parts() == 1).then(|| (&self.bytes, self.header.used() as u8))
+    }
+
+    /// How many bytes the parts have without their lengths.
+    #[inline]
+    pub(super) fn content_bytes(&self) -> usize {
+        match self.parts() {
+            1 => self.header.used(),
+            several => self.header.used() - several,
+        }
+    }
+
+    /// What is left behind the first part, if there is anything.
+    pub(super) fn without_first(&self) -> Option<Small> {
+        let parts = self.parts();
+        if parts == 1 {
+            return None;
+        }
+        let (_, rest) = split_flat(self.as_slice())?;
+        if parts == 2 {
+            return Small::copied(split_flat(rest)?.0);
+        }
+        let laid_out = Small::copied(rest)?;
+        Some(Small {
+            header: Header::new(parts - 1, rest.len()),
+            ..laid_out
+        })
+    }
+
+    /// Adds a part at the end; `false`, and nothing changed, if it does not fit.
+    #[inline]
+    pub(super) fn push_back(&mut self, part: &[u8]) -> bool {
+        self.insert(part, |used| used)
+    }
+
+    /// Adds a part at the beginning; `false`, and nothing changed, if it does not fit.
+    #[inline]
+    pub(super) fn push_front(&mut self, part: &[u8]) -> bool {
+        self.insert(part, |_| 0)
+    }
+
+    /// Adds a part where `position` says, given how many bytes are used, once all parts are laid out.
+    #[inline]
+    fn insert(&mut self, part: &[u8], position: impl FnOnce(usize) -> usize) -> bool {
+        let (parts, used) = (self.parts(), self.header.used());
+        // A part that was alone has no length byte yet.
+        let missing = usize::from(parts == 1);
+        let free = SMALL_BYTES.saturating_sub(used + missing);
+        if part.len() >= free {
+            return false;
+        }
+        if parts == 1 {
+            self.bytes.copy_within(..used, 1);
+            self.bytes[0] = used as u8;
+        }
+        let used = used + missing;
+        let at = position(used);
+        let content = at + 1;
+        self.bytes.copy_within(at..used, content + part.len());
+        self.bytes[at] = part.len() as u8;
+        self.bytes[content..content + part.len()].copy_from_slice(part);
+        self.header = Header::new(parts + 1, content + part.len() + used - at);
+        true
+    }
+}
+
+/// Splits the first part off parts laid out as in [`Small`]; `None` behind the last.
+#[inline]
+pub(super) fn split_flat(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&length, rest) = bytes.split_first()?;
+    rest.split_at_checked(usize::from(length))
+}
+
+/// How many bytes a message holds without an allocation. Lengths up to here fit a `u8`.
+pub(super) const SMALL_BYTES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use crate::message::Message;
+    use crate::message::oracle::{check, is_held_inline};
+
+    #[test]
+    fn a_small_multipart_is_held_inline_up_to_64_bytes_with_lengths() {
+        for (first, second, inline) in [
+            (62, 0, true),
+            (0, 62, true),
+            (31, 31, true),
+            (63, 0, false),
+            (31, 32, false),
+        ] {
+            let parts = [vec![1; first], vec![2; second]];
+            let message = Message::from_parts(parts.iter().map(Vec::as_slice));
+            check(&message, &parts);
+            assert_eq!(is_held_inline(&message), inline, "{first} and {second} bytes");
+            let mut reversed = Message::from(&parts[1][..]);
+            reversed.push_front(&parts[0][..]);
+            check(&reversed, &parts);
+            assert_eq!(is_held_inline(&reversed), inline, "{first} and {second} bytes");
+        }
+        let mut message = Message::new();
+        for count in 2..=64 {
+            message.push_back("");
+            assert!(is_held_inline(&message), "{count} empty parts");
+        }
+        check(&message, &vec![vec![]; 64]);
+        message.push_front("");
+        assert!(!is_held_inline(&message));
+        check(&message, &vec![vec![]; 65]);
+    }
+}
