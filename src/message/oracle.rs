@@ -4,11 +4,53 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
 use bytes::Bytes;
+use proptest::prelude::*;
 
-use super::{Message, PartRef};
+use super::{Body, Large, Message, PartRef};
+
+/// Lists of parts about the limits of what is held inline.
+pub(super) fn lists_of_parts() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let any = prop_oneof![
+        6 => Just(0),
+        3 => Just(1),
+        3 => 2..40_usize,
+        4 => 60..68_usize,
+        1 => Just(5000),
+    ];
+    let lengths = prop_oneof![
+        3 => prop::collection::vec(any, 1..6),
+        2 => prop::collection::vec(0..30_usize, 1..6),
+        1 => prop::collection::vec(0..2_usize, 1..70),
+    ];
+    lengths.prop_map(|lengths| {
+        let parts = lengths.iter().enumerate();
+        parts
+            .map(|(part, length)| (0..*length).map(|index| (index + 31 * part + 1) as u8).collect())
+            .collect()
+    })
+}
+
+/// Messages of the same parts: one that takes no more memory than it needs, and one that is spread.
+pub(super) fn ways_to_hold(parts: &[Vec<u8>]) -> [Message; 2] {
+    [
+        Message::from_parts(parts.iter().map(Vec::as_slice)),
+        spread(parts),
+    ]
+}
+
+/// Whether a message of these parts needs no memory of its own.
+pub(super) fn fits_inline(parts: &[Vec<u8>]) -> bool {
+    match parts {
+        [only] => only.len() <= 64,
+        several => several.iter().map(|part| part.len() + 1).sum::<usize>() <= 64,
+    }
+}
 
 /// Everything that can be asked of a message, against the parts it should have.
 pub(super) fn check(message: &Message, expected: &[Vec<u8>]) {
+    if let Body::Large(Large::Many(parts)) = &message.body {
+        assert!(parts.len() >= 2, "one part is never held in a vector");
+    }
     assert_eq!(owned(message), expected);
     assert_eq!(message.part_count(), expected.len());
     assert_eq!(message.parts().len(), expected.len());

@@ -66,6 +66,18 @@ impl Small {
         Some(Small::single(bytes, part.len()))
     }
 
+    /// As many parts as said, at least one, from where they are laid out; `None` if they are too long.
+    fn laid_out(bytes: &[u8], parts: usize) -> Option<Small> {
+        if parts == 1 {
+            return Small::copied(split_flat(bytes)?.0);
+        }
+        let copied = Small::copied(bytes)?;
+        Some(Small {
+            header: Header::new(parts, bytes.len()),
+            ..copied
+        })
+    }
+
     #[inline]
     pub(super) fn parts(&self) -> usize {
         self.header.parts()
@@ -106,15 +118,66 @@ impl Small {
         if parts == 1 {
             return None;
         }
-        let (_, rest) = split_flat(self.as_slice())?;
-        if parts == 2 {
-            return Small::copied(split_flat(rest)?.0);
+        Small::laid_out(split_flat(self.as_slice())?.1, parts - 1)
+    }
+
+    /// What is left behind the first part, if that is empty and there is anything.
+    ///
+    /// As in [`Message::copied_prefix`](super::Message::copied_prefix), how much is copied is known to the compiler.
+    #[inline]
+    pub(super) fn without_delimiter(&self) -> Option<Small> {
+        let mut bytes = [0; SMALL_BYTES];
+        match (self.parts(), &self.bytes) {
+            (2, [0, length, content @ ..]) => {
+                bytes[..content.len()].copy_from_slice(content);
+                Some(Small::single(bytes, usize::from(*length)))
+            }
+            (parts @ 3.., [0, laid_out @ ..]) => {
+                bytes[..laid_out.len()].copy_from_slice(laid_out);
+                Some(Small {
+                    bytes,
+                    header: Header::new(parts - 1, self.header.used() - 1),
+                })
+            }
+            _ => None,
         }
-        let laid_out = Small::copied(rest)?;
-        Some(Small {
-            header: Header::new(parts - 1, rest.len()),
-            ..laid_out
+    }
+
+    /// All parts behind an empty one, or `None` if that does not fit. Copied as in
+    /// [`without_delimiter`](Self::without_delimiter).
+    #[inline]
+    pub(super) fn with_delimiter(&self) -> Option<Small> {
+        let (parts, used) = (self.parts(), self.header.used());
+        let mut bytes = [0; SMALL_BYTES];
+        // A part that was alone gets its length byte too.
+        let added = if parts == 1 {
+            bytes[1] = used as u8;
+            bytes[2..].copy_from_slice(&self.bytes[..SMALL_BYTES - 2]);
+            2
+        } else {
+            bytes[1..].copy_from_slice(&self.bytes[..SMALL_BYTES - 1]);
+            1
+        };
+        (used + added <= SMALL_BYTES).then(|| Small {
+            bytes,
+            header: Header::new(parts + 1, used + added),
         })
+    }
+
+    /// The parts up to the first empty one, that included, and the parts behind; `None` if there is no empty part or
+    /// nothing behind it.
+    pub(super) fn split_behind_empty(&self) -> Option<(Small, Small)> {
+        let (parts, bytes) = (self.parts(), self.as_slice());
+        let mut behind = bytes;
+        for taken in 1..parts {
+            let (part, rest) = split_flat(behind)?;
+            behind = rest;
+            if part.is_empty() {
+                let front = &bytes[..bytes.len() - behind.len()];
+                return Small::laid_out(front, taken).zip(Small::laid_out(behind, parts - taken));
+            }
+        }
+        None
     }
 
     /// Adds a part at the end; `false`, and nothing changed, if it does not fit.
@@ -129,20 +192,33 @@ impl Small {
         self.insert(part, |_| 0)
     }
 
+    /// Adds the parts of another at the end; `false`, and nothing changed, if they do not fit.
+    pub(super) fn append(&mut self, other: &Small) -> bool {
+        let (parts, added) = (self.parts(), other.as_slice());
+        if other.parts() == 1 {
+            return self.push_back(added);
+        }
+        let start = self.header.used() + self.missing_lengths();
+        let used = start + added.len();
+        if used > SMALL_BYTES {
+            return false;
+        }
+        self.lay_out();
+        self.bytes[start..used].copy_from_slice(added);
+        self.header = Header::new(parts + other.parts(), used);
+        true
+    }
+
     /// Adds a part where `position` says, given how many bytes are used, once all parts are laid out.
     #[inline]
     fn insert(&mut self, part: &[u8], position: impl FnOnce(usize) -> usize) -> bool {
         let (parts, used) = (self.parts(), self.header.used());
-        // A part that was alone has no length byte yet.
-        let missing = usize::from(parts == 1);
+        let missing = self.missing_lengths();
         let free = SMALL_BYTES.saturating_sub(used + missing);
         if part.len() >= free {
             return false;
         }
-        if parts == 1 {
-            self.bytes.copy_within(..used, 1);
-            self.bytes[0] = used as u8;
-        }
+        self.lay_out();
         let used = used + missing;
         let at = position(used);
         let content = at + 1;
@@ -151,6 +227,23 @@ impl Small {
         self.bytes[content..content + part.len()].copy_from_slice(part);
         self.header = Header::new(parts + 1, content + part.len() + used - at);
         true
+    }
+
+    /// How many length bytes it takes to lay the parts out: a part that is alone has none yet.
+    #[inline]
+    fn missing_lengths(&self) -> usize {
+        usize::from(self.parts() == 1)
+    }
+
+    /// Gives a part that is alone its length byte, for which there must be room. The header is left to the caller,
+    /// who adds more.
+    #[inline]
+    fn lay_out(&mut self) {
+        let used = self.header.used();
+        if self.parts() == 1 {
+            self.bytes.copy_within(..used, 1);
+            self.bytes[0] = used as u8;
+        }
     }
 }
 
