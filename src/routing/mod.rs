@@ -2,3 +2,5 @@
 
 pub(crate) mod fair_queue;
 pub(crate) mod load_balancer;
+#[cfg_attr(not(test), expect(dead_code, reason = "the sockets that publish come next"))]
+pub(crate) mod topics;
