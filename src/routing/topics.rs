@@ -26,8 +26,8 @@ use std::ops::{Index, IndexMut, Range};
 /// Subscribers are small numbers, such as the keys of a slab: there is a vector as long as the largest of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Topics {
-    /// The root is at [`ROOT`] and has an empty label. Any other node that nobody holds has two children or more, unless
-    /// its label and its only child's are too long for one.
+    /// The root is at [`ROOT`] and has an empty label. Any other node that nobody holds has two children or more,
+    /// unless its label and its only child's are too long for one.
     nodes: Store<Node>,
     /// The labels' bytes, appended and never changed. No two nodes share a byte.
     labels: Vec<u8>,
