@@ -8,6 +8,8 @@ use std::thread::{self, JoinHandle};
 
 use crate::error::OptionError;
 use crate::mailbox::{SocketId, SocketLink, ToReactor, ToSocket};
+use crate::monitor::Reason;
+use crate::pipe::PipeId;
 use crate::pipe::sync::{AtomicU64, AtomicUsize, Ordering};
 use crate::reactor::{IoHandle, Reactor};
 use crate::socket::inproc::Names;
@@ -194,6 +196,16 @@ impl Inner {
                 }
             })?;
         Ok(IoThread { handle, join })
+    }
+
+    /// Ends a connection, whichever I/O thread has it.
+    pub(crate) fn abort(&self, pipe: PipeId, reason: Reason) {
+        for thread in lock(&self.threads).iter() {
+            thread.handle.post(ToReactor::Abort {
+                pipe,
+                reason: reason.clone(),
+            });
+        }
     }
 
     pub(crate) fn register(&self, socket: &Arc<SocketLink>) {

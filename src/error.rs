@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::endpoint::EndpointError;
 use crate::message::Message;
+use crate::peer_id::PeerId;
 
 /// Why a socket could not be bound.
 #[derive(Debug, Error)]
@@ -97,6 +98,12 @@ pub enum ConnectError {
         /// The endpoint asked for.
         endpoint: String,
     },
+    /// A PAIR has one peer, and this one has it already, or is connecting to it.
+    #[error("cannot connect to `{endpoint}`: the socket has its one peer already")]
+    AlreadyPaired {
+        /// The endpoint asked for.
+        endpoint: String,
+    },
     /// An inproc name is bound by a socket whose type does not go with this one.
     #[error("`{endpoint}` is bound by a {theirs} socket, which a {ours} socket cannot talk to")]
     IncompatiblePeer {
@@ -147,45 +154,96 @@ pub enum OptionError {
         /// Largest value allowed.
         max: String,
     },
+    /// An identity has more than 255 bytes, or begins with a zero byte: such names are made up by routers.
+    #[error(
+        "identity of {bytes} bytes beginning with {first_byte:#04x}: allowed are 255 bytes, not beginning with 0x00"
+    )]
+    Identity {
+        /// Length of the identity given.
+        bytes: usize,
+        /// Its first byte.
+        first_byte: u8,
+    },
 }
 
-/// Why a send that may wait failed. The message comes back.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum SendError {
-    /// The message is larger than `max_message_bytes` or has more parts than `max_message_parts`, so that a peer with
-    /// the same options would hang up on it, again and again.
-    #[error("message of {} parts and {} bytes is over the socket's limits", .0.part_count(), .0.total_bytes())]
-    TooLarge(Message),
-    /// The I/O thread of the context has failed.
-    #[error("the I/O thread of the context has died")]
-    IoThreadDied(Message),
+/// Writes the errors of sending: one for each way to wait, with what can go wrong for it.
+macro_rules! send_errors {
+    ($($(#[$doc:meta])* $error:ident { $($(#[$variant_doc:meta])* $variant:ident $text:literal,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Error)]
+            #[non_exhaustive]
+            pub enum $error {
+                $($(#[$variant_doc])* #[error($text)] $variant(Message),)*
+                /// The message is larger than `max_message_bytes` or has more parts than `max_message_parts`, so that a peer
+                /// with the same options would hang up on it, again and again.
+                #[error("message of {} parts and {} bytes is over the socket's limits", .0.part_count(), .0.total_bytes())]
+                TooLarge(Message),
+                /// REQ, REP: it is not the socket's turn to send. A [`ReqSocket`](crate::ReqSocket) waits for a reply first,
+                /// a [`RepSocket`](crate::RepSocket) has no request to reply to. The state is unchanged.
+                #[error("not this socket's turn to send")]
+                WrongState(Message),
+                /// REP: whoever asked is gone, so the reply has nowhere to go. The socket is ready for the next request.
+                #[error("the peer that asked is gone")]
+                PeerLost(Message),
+                /// The I/O thread of the context has failed.
+                #[error("the I/O thread of the context has died")]
+                IoThreadDied(Message),
+            }
+
+            impl $error {
+                /// The message that was not sent.
+                pub fn into_message(self) -> Message {
+                    match self {
+                        $($error::$variant(message))|*
+                        | $error::TooLarge(message)
+                        | $error::WrongState(message)
+                        | $error::PeerLost(message)
+                        | $error::IoThreadDied(message) => message,
+                    }
+                }
+            }
+        )*
+    };
 }
 
-/// Why a send that does not wait failed. The message comes back.
+send_errors! {
+    /// Why a send that may wait failed. The message comes back.
+    SendError {
+        /// PUB and XPUB with [`SlowSubscriber::Fail`](crate::SlowSubscriber::Fail): a subscriber is at its high-water mark.
+        Full "a subscriber is at its high-water mark",
+    }
+    /// Why a send that does not wait failed. The message comes back.
+    TrySendError {
+        /// Every peer that could take the message is at its high-water mark.
+        Full "every peer is at its high-water mark",
+        /// There is no peer and none is being connected to.
+        NoPeer "no peer",
+    }
+    /// Why a send that waits for a limited time failed. The message comes back.
+    SendTimeoutError {
+        /// In all that time no peer had room.
+        Timeout "no peer had room in time",
+    }
+}
+
+/// Why a message was not sent to a certain peer. The message comes back.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum TrySendError {
-    /// Every peer is at its high-water mark.
-    #[error("every peer is at its high-water mark")]
+pub enum SendToError {
+    /// No connected peer has this name.
+    #[error("no peer `{peer}`")]
+    Unroutable {
+        /// The name.
+        peer: PeerId,
+        /// The message that was not sent.
+        message: Message,
+    },
+    /// The peer is at its high-water mark; only sends that do not wait.
+    #[error("the peer is at its high-water mark")]
     Full(Message),
-    /// There is no peer and none is being connected to.
-    #[error("no peer")]
-    NoPeer(Message),
-    /// See [`SendError::TooLarge`].
-    #[error("message of {} parts and {} bytes is over the socket's limits", .0.part_count(), .0.total_bytes())]
-    TooLarge(Message),
-    /// See [`SendError::IoThreadDied`].
-    #[error("the I/O thread of the context has died")]
-    IoThreadDied(Message),
-}
-
-/// Why a send that waits for a limited time failed. The message comes back.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum SendTimeoutError {
-    /// In all that time no peer had room.
-    #[error("no peer had room in time")]
+    /// In all that time the peer had no room; only sends that wait for a limited time.
+    #[error("the peer had no room in time")]
     Timeout(Message),
     /// See [`SendError::TooLarge`].
     #[error("message of {} parts and {} bytes is over the socket's limits", .0.part_count(), .0.total_bytes())]
@@ -195,67 +253,112 @@ pub enum SendTimeoutError {
     IoThreadDied(Message),
 }
 
-/// Why a receive that may wait failed.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum RecvError {
-    /// The I/O thread of the context has failed, and everything that had arrived was received.
-    #[error("the I/O thread of the context has died")]
-    IoThreadDied,
+impl SendToError {
+    /// The message that was not sent.
+    pub fn into_message(self) -> Message {
+        match self {
+            SendToError::Unroutable { message, .. }
+            | SendToError::Full(message)
+            | SendToError::Timeout(message)
+            | SendToError::TooLarge(message)
+            | SendToError::IoThreadDied(message) => message,
+        }
+    }
 }
 
-/// Why a receive that does not wait failed.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+/// Why a request got no reply.
+#[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum TryRecvError {
-    /// No message is waiting.
-    #[error("no message is waiting")]
-    Empty,
-    /// See [`RecvError::IoThreadDied`].
-    #[error("the I/O thread of the context has died")]
-    IoThreadDied,
-}
-
-/// Why a receive that waits for a limited time failed.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum RecvTimeoutError {
-    /// No message came in time.
-    #[error("no message came in time")]
+pub enum RequestError {
+    /// No reply came in time. The request is given up: no late reply will be taken for the answer to another one.
+    #[error("no reply in time")]
     Timeout,
-    /// See [`RecvError::IoThreadDied`].
+    /// The connection over which the request went is lost, and the reply with it. Whether the peer has acted on the
+    /// request is not known.
+    #[error("the peer that was asked is gone")]
+    PeerLost,
+    /// A request is under way already; wait for its reply, or give it up. The new one comes back.
+    #[error("a request is under way already")]
+    WrongState(Message),
+    /// See [`SendError::TooLarge`].
+    #[error("message of {} parts and {} bytes is over the socket's limits", .0.part_count(), .0.total_bytes())]
+    TooLarge(Message),
+    /// The I/O thread of the context has failed.
     #[error("the I/O thread of the context has died")]
     IoThreadDied,
 }
 
-impl SendError {
-    /// The message that was not sent.
-    pub fn into_message(self) -> Message {
-        match self {
-            SendError::TooLarge(message) | SendError::IoThreadDied(message) => message,
-        }
+/// Writes the errors of receiving: one for each way to wait, with what can go wrong for it.
+macro_rules! receive_errors {
+    ($($(#[$doc:meta])* $error:ident { $($(#[$variant_doc:meta])* $variant:ident $text:literal,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, PartialEq, Eq, Error)]
+            #[non_exhaustive]
+            pub enum $error {
+                $($(#[$variant_doc])* #[error($text)] $variant,)*
+                /// REQ, REP: it is not the socket's turn to receive. A [`ReqSocket`](crate::ReqSocket) has to ask first, a
+                /// [`RepSocket`](crate::RepSocket) to reply. The state is unchanged.
+                #[error("not this socket's turn to receive")]
+                WrongState,
+                /// REQ: the connection over which the request went is lost, and the reply with it. The socket is ready for
+                /// another request.
+                #[error("the peer that was asked is gone")]
+                PeerLost,
+                /// The I/O thread of the context has failed, and everything that had arrived was received.
+                #[error("the I/O thread of the context has died")]
+                IoThreadDied,
+            }
+        )*
+    };
+}
+
+receive_errors! {
+    /// Why a receive that may wait failed.
+    RecvError {}
+    /// Why a receive that does not wait failed.
+    TryRecvError {
+        /// No message is waiting.
+        Empty "no message is waiting",
+    }
+    /// Why a receive that waits for a limited time failed.
+    RecvTimeoutError {
+        /// No message came in time.
+        Timeout "no message came in time",
     }
 }
 
-impl TrySendError {
-    /// The message that was not sent.
-    pub fn into_message(self) -> Message {
-        match self {
-            TrySendError::Full(message)
-            | TrySendError::NoPeer(message)
-            | TrySendError::TooLarge(message)
-            | TrySendError::IoThreadDied(message) => message,
-        }
-    }
+/// Why a subscription was not changed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// The topic is longer than a subscription may be.
+    #[error("topic of {bytes} bytes, allowed are {limit}")]
+    TooLong {
+        /// Length of the topic.
+        bytes: usize,
+        /// Longest topic allowed.
+        limit: usize,
+    },
+    /// The socket is not subscribed to the topic.
+    #[error("not subscribed to the topic `{topic}`")]
+    NotSubscribed {
+        /// The topic, escaped where it is not printable, and cut to 128 bytes.
+        topic: String,
+    },
+    /// XPUB: only allowed in manual mode, for the peer whose request was received last, while it is connected.
+    #[error("no subscription request to answer")]
+    NoRequest,
 }
 
-impl SendTimeoutError {
-    /// The message that was not sent.
-    pub fn into_message(self) -> Message {
-        match self {
-            SendTimeoutError::Timeout(message)
-            | SendTimeoutError::TooLarge(message)
-            | SendTimeoutError::IoThreadDied(message) => message,
-        }
-    }
+/// Why it is not certain that subscriptions have arrived, or that subscribers are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The time is over.
+    #[error("not within the time given")]
+    Timeout,
+    /// The I/O thread of the context has failed.
+    #[error("the I/O thread of the context has died")]
+    IoThreadDied,
 }

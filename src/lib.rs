@@ -22,6 +22,8 @@ mod message;
 mod monitor;
 #[cfg(not(zerowire_loom))]
 mod options;
+#[cfg(not(zerowire_loom))]
+mod peer_id;
 mod pipe;
 #[cfg(not(zerowire_loom))]
 mod reactor;
@@ -40,12 +42,23 @@ pub use crate::{
     context::{Context, ContextBuilder},
     endpoint::{Endpoint, EndpointError, Host, IpcAddress},
     error::{
-        BindError, ConnectError, DetachError, OptionError, RecvError, RecvTimeoutError, SendError,
-        SendTimeoutError, TryRecvError, TrySendError,
+        BindError, ConnectError, DetachError, OptionError, RecvError, RecvTimeoutError, RequestError,
+        SendError, SendTimeoutError, SendToError, SubscribeError, TryRecvError, TrySendError, WaitError,
     },
     message::{IntoParts, Message, Part, Parts},
     monitor::{Event, Monitor, Reason},
-    socket::builder::{Builder, Receives, Sends, Socket},
+    options::{OnDuplicate, SlowSubscriber, Verbosity},
+    peer_id::{InvalidPeerId, PeerId},
+    socket::builder::{Builder, Deals, Identified, Probes, Publishes, Receives, Sends, Socket},
+    socket::fan_out::Published,
+    socket::pair::{PairReceiver, PairSender, PairSocket},
     socket::pipeline::{PullSocket, PushSocket},
+    socket::pubsub::{PubSocket, SubSocket},
+    socket::reqrep::{RepSocket, ReqSocket, Request},
+    socket::router::{
+        DealerReceiver, DealerSender, DealerSocket, RouterReceiver, RouterSender, RouterSocket,
+    },
+    socket::subscribing::Told,
+    socket::xpubsub::{Upstream, XPubSocket, XSubSocket},
     wire::{error::ProtocolError, socket_type::SocketType},
 };

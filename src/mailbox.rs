@@ -1,18 +1,21 @@
 //! The whole control talk between threads. What is not here is carried by pipes.
 
-use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::endpoint::Endpoint;
 use crate::message::Message;
-use crate::monitor::Monitors;
+use crate::monitor::{Monitors, Reason};
 use crate::options::Options;
+use crate::peer_id::PeerId;
 use crate::pipe::PipeId;
 use crate::pipe::inbound::{Reader, Writer};
 use crate::pipe::inbox::Inbox;
 use crate::pipe::outbound::{Drainer, Sender};
 use crate::pipe::recycle::Pool;
 use crate::pipe::sync::{AtomicBool, Ordering};
+use crate::routing::identities::Identities;
+use crate::routing::interests::Interests;
 use crate::transport::{Listener, Stream};
 use crate::wire::socket_type::SocketType;
 
@@ -34,6 +37,14 @@ pub(crate) enum ToReactor {
     Dial(Box<Dial>),
     /// Close the dialed pipe with linger.
     Undial { pipe: PipeId },
+    /// Close the dialed pipe at once: nobody wants what is in it.
+    Forget { pipe: PipeId },
+    /// End the pipe's connection, if this thread has it. A dialed one will be dialed again.
+    Abort { pipe: PipeId, reason: Reason },
+    /// A newcomer claims the name of this pipe's peer: is it still alive?
+    Challenge { pipe: PipeId, newcomer: Newcomer },
+    /// What came of the challenge of this newcomer.
+    Challenged { newcomer: PipeId, name_is_free: bool },
     /// A connection that another I/O thread accepted.
     Adopt {
         socket: Arc<SocketLink>,
@@ -52,22 +63,36 @@ pub(crate) enum ToReactor {
     Stop,
 }
 
-/// A connection to be kept, with the I/O side's ends of its pipes.
+/// A connection to be kept.
 pub(crate) struct Dial {
+    /// Names the connection for [`ToReactor::Undial`]; also the name of its pipes, if it has them from the start.
+    pub(crate) pipe: PipeId,
     pub(crate) socket: Arc<SocketLink>,
     pub(crate) endpoint: Endpoint,
-    pub(crate) drainer: Drainer,
-    pub(crate) inbound: Option<Writer<u8>>,
+    /// The I/O side's ends of the pipes, for sockets that let messages wait for a connection. Others get pipes with each
+    /// connection.
+    pub(crate) pipes: Option<(Drainer, Option<Writer<u8>>)>,
+    /// What a ROUTER calls the peer, whatever it says its identity is.
+    pub(crate) name: Option<PeerId>,
+}
+
+/// A peer whose name is taken, and which waits to hear whether it is free after all.
+pub(crate) struct Newcomer {
+    pub(crate) pipe: PipeId,
+    pub(crate) reactor: Arc<Inbox<ToReactor>>,
 }
 
 /// What a socket half is told.
 pub(crate) enum ToSocket {
-    /// A peer to send to.
-    Send(SendPipe),
-    /// A peer to receive from.
-    Receive(ReceivePipe),
+    /// A peer to send to, with the name that a ROUTER has for it.
+    Send(SendPipe, Option<PeerId>),
+    /// A peer to receive from, likewise.
+    Receive(ReceivePipe, Option<PeerId>),
     /// The application disconnected the pipe.
     Detach(PipeId),
+    /// The pipe's connection was lost when so many messages were finished; it will be made again. What came over it was
+    /// handed over before. For sockets that wait for answers.
+    Lost { pipe: PipeId, finished: u64 },
     /// The I/O thread failed; nothing will come any more.
     IoThreadDied,
 }
@@ -93,14 +118,36 @@ pub(crate) struct SocketLink {
     pub(crate) options: Options,
     /// Inbox of the half that sends, for types that do.
     pub(crate) send: Option<Arc<Inbox<ToSocket>>>,
-    /// Inbox of the half that receives, for types that do.
+    /// Inbox of the half that receives, for types that do, be it only subscriptions.
     pub(crate) receive: Option<Arc<Inbox<ToSocket>>>,
     /// Where the segments of this socket's outbound chains come back to.
     pub(crate) byte_pool: crate::pipe::sync::Arc<Pool<u8>>,
     pub(crate) message_pool: crate::pipe::sync::Arc<Pool<Message>>,
     pub(crate) monitors: Monitors,
+    identities: Mutex<Identities<Holder>>,
+    interests: Mutex<Wanted>,
+    /// The only peer of a PAIR.
+    partner: Mutex<Option<PipeId>>,
     /// The application dropped the socket. Written once; who attaches a peer afterwards drops it again.
     closed: AtomicBool,
+}
+
+/// Who has a name.
+#[derive(Clone)]
+pub(crate) struct Holder {
+    pub(crate) pipe: PipeId,
+    /// The I/O thread that has the connection; none for inproc.
+    pub(crate) reactor: Option<Arc<Inbox<ToReactor>>>,
+}
+
+/// What a subscriber wants, and who has to know it.
+#[derive(Default)]
+pub(crate) struct Wanted {
+    pub(crate) interests: Interests,
+    /// Connections, whose I/O threads are told to look at `interests`.
+    pub(crate) connections: Vec<Holder>,
+    /// Publishers in this context, which get each change as a message at once.
+    pub(crate) local: Vec<Writer<Message>>,
 }
 
 impl SocketLink {
@@ -110,12 +157,48 @@ impl SocketLink {
             socket_type,
             options,
             send: socket_type.sends().then(|| Arc::new(Inbox::new())),
-            receive: socket_type.receives().then(|| Arc::new(Inbox::new())),
+            receive: (socket_type.receives() || socket_type.is_publisher()).then(|| Arc::new(Inbox::new())),
             byte_pool: Pool::new(crate::pipe::BYTE_SIZES),
             message_pool: Pool::new(crate::pipe::MESSAGE_SIZES),
             monitors: Monitors::default(),
+            identities: Mutex::default(),
+            interests: Mutex::default(),
+            partner: Mutex::default(),
             closed: AtomicBool::new(false),
         }
+    }
+
+    /// The names of a ROUTER's peers.
+    pub(crate) fn identities(&self) -> MutexGuard<'_, Identities<Holder>> {
+        self.identities.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a SUB or XSUB wants.
+    pub(crate) fn wanted(&self) -> MutexGuard<'_, Wanted> {
+        self.interests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes this pipe's peer the one that a PAIR has. Always true for other types.
+    pub(crate) fn pair_with(&self, pipe: PipeId) -> bool {
+        if self.socket_type != SocketType::Pair {
+            return true;
+        }
+        let mut partner = self.partner.lock().unwrap_or_else(PoisonError::into_inner);
+        *partner.get_or_insert(pipe) == pipe
+    }
+
+    /// Lets a PAIR have another peer, if this was its one.
+    pub(crate) fn part_from(&self, pipe: PipeId) {
+        let mut partner = self.partner.lock().unwrap_or_else(PoisonError::into_inner);
+        if *partner == Some(pipe) {
+            *partner = None;
+        }
+    }
+
+    /// Whether pipes to a peer exist only while it is connected: what is said to such a peer means nothing to another one,
+    /// or to the same one after it came back.
+    pub(crate) fn has_passing_pipes(&self) -> bool {
+        self.socket_type.has_passing_pipes()
     }
 
     pub(crate) fn close(&self) {

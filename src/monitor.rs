@@ -113,6 +113,42 @@ pub enum Reason {
     /// The other side did not answer in time.
     #[error("no connection within {0:?}")]
     ConnectTimeout(Duration),
+    /// A PAIR has one peer only, and has it already.
+    #[error("the PAIR has its one peer already")]
+    AlreadyPaired,
+    /// A peer came with the identity of another one that is there; this connection is the one that lost.
+    #[error("another peer has the identity `{identity}`")]
+    DuplicateIdentity {
+        /// The identity.
+        identity: String,
+    },
+    /// A newcomer with the same identity took this peer's place, because it gave no sign of life or because the socket was
+    /// told to let newcomers win.
+    #[error("another peer took over the identity `{identity}`")]
+    IdentityTakenOver {
+        /// The identity.
+        identity: String,
+    },
+    /// The subscriber was at its high-water mark, and the publisher was told to disconnect such.
+    #[error("the subscriber is too slow")]
+    SlowSubscriber,
+    /// The subscriber holds more subscriptions than the publisher allows.
+    #[error("more than {topics} topics or {bytes} bytes of them")]
+    TooManySubscriptions {
+        /// How many topics a peer may hold.
+        topics: usize,
+        /// How many bytes they may have together.
+        bytes: usize,
+    },
+    /// A request or a reply without the empty part that ends its envelope (ZeroMQ RFC 28).
+    #[error("a message without an envelope")]
+    NoEnvelope,
+    /// So many subscriptions changed while the peer did not read that the connection starts over with the present ones.
+    #[error("the peer fell behind with subscriptions")]
+    SubscriptionsOutdated,
+    /// The application gave up a request, and with it the connection over which a late reply might have come.
+    #[error("the request was given up")]
+    RequestGivenUp,
     /// Too many handshakes are in progress; the oldest yields.
     #[error("more than {limit} handshakes in progress")]
     TooManyHandshakes {
@@ -127,6 +163,20 @@ pub enum Reason {
         /// Its text.
         message: String,
     },
+}
+
+impl Reason {
+    /// Whether the two sides do not want each other: to try again at once would lead to the same.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Reason::Protocol(_)
+                | Reason::AlreadyPaired
+                | Reason::DuplicateIdentity { .. }
+                | Reason::NoEnvelope
+                | Reason::TooManySubscriptions { .. }
+        )
+    }
 }
 
 impl From<io::Error> for Reason {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::error::OptionError;
+use crate::message::Message;
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -19,6 +22,64 @@ pub struct Options {
     pub(crate) backlog: u32,
     pub(crate) send_buffer: Option<usize>,
     pub(crate) receive_buffer: Option<usize>,
+    pub(crate) identity: Bytes,
+    pub(crate) probe: bool,
+    pub(crate) queue_unconnected: bool,
+    pub(crate) on_duplicate: OnDuplicate,
+    pub(crate) drop_unroutable: bool,
+    pub(crate) correlate: bool,
+    pub(crate) relaxed: bool,
+    pub(crate) slow_subscriber: SlowSubscriber,
+    pub(crate) invert_matching: bool,
+    pub(crate) topics_max: usize,
+    pub(crate) topic_bytes_max: usize,
+    pub(crate) verbosity: Verbosity,
+    pub(crate) manual: bool,
+    pub(crate) welcome: Option<Message>,
+}
+
+/// What a [`RouterSocket`](crate::RouterSocket) does when a peer comes with the identity of one that is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OnDuplicate {
+    /// The old peer is asked for a sign of life and keeps the name if it gives one within a second; otherwise the newcomer
+    /// takes it over. A peer that is back before its old connection was found dead gets its name; nobody can push out a
+    /// peer that is well.
+    #[default]
+    Challenge,
+    /// The newcomer takes the name over, and the old connection is closed.
+    TakeOver,
+    /// The newcomer is refused.
+    Reject,
+}
+
+/// What a publisher does about a subscriber that is at its high-water mark.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SlowSubscriber {
+    /// It does not get the message; the others do.
+    #[default]
+    DropNewest,
+    /// The send waits up to this long for room at every subscriber that is to get the message; then those that still have
+    /// none do not get it.
+    Block(Duration),
+    /// The send fails, and nobody gets the message.
+    Fail,
+    /// It is disconnected, with all that was waiting for it; the others get the message.
+    Disconnect,
+}
+
+/// Which subscriptions an [`XPubSocket`](crate::XPubSocket) is told of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Verbosity {
+    /// The first subscription to a topic, and the end of the last one.
+    #[default]
+    Changes,
+    /// Every subscription, also to a topic that another peer has subscribed to; and the end of the last one.
+    Subscriptions,
+    /// Every subscription and the end of every one.
+    All,
 }
 
 impl Default for Options {
@@ -37,6 +98,20 @@ impl Default for Options {
             backlog: 1024,
             send_buffer: None,
             receive_buffer: None,
+            identity: Bytes::new(),
+            probe: false,
+            queue_unconnected: true,
+            on_duplicate: OnDuplicate::default(),
+            drop_unroutable: false,
+            correlate: false,
+            relaxed: false,
+            slow_subscriber: SlowSubscriber::default(),
+            invert_matching: false,
+            topics_max: 1_000_000,
+            topic_bytes_max: 64 << 20,
+            verbosity: Verbosity::default(),
+            manual: false,
+            welcome: None,
         }
     }
 }
@@ -47,6 +122,14 @@ impl Options {
         within("receive_hwm", self.receive_hwm, 1, HWM_MAX)?;
         within("max_message_bytes", self.max_message_bytes, 1, MESSAGE_BYTES_MAX)?;
         within("max_message_parts", self.max_message_parts.into(), 1, 1 << 20)?;
+        if !self.identity.is_empty() && (self.identity.len() > 255 || self.identity[0] == 0) {
+            return Err(OptionError::Identity {
+                bytes: self.identity.len(),
+                first_byte: self.identity[0],
+            });
+        }
+        within("topics_max", self.topics_max as u64, 1, 1 << 32)?;
+        within("topic_bytes_max", self.topic_bytes_max as u64, 1, 1 << 40)?;
         within("backlog", self.backlog.into(), 1, 65_535)?;
         for (option, value) in [
             ("send_buffer", self.send_buffer),
@@ -61,6 +144,9 @@ impl Options {
         }
         let day = Duration::from_secs(86_400);
         let milli = Duration::from_millis(1);
+        if let SlowSubscriber::Block(timeout) = self.slow_subscriber {
+            time_within("slow_subscriber", timeout, Duration::ZERO, day)?;
+        }
         time_within("linger", self.linger, Duration::ZERO, day)?;
         time_within("linger_max", self.linger_max, Duration::ZERO, day)?;
         time_within("connect_timeout", self.connect_timeout, milli, day)?;

@@ -15,29 +15,33 @@ const ARROWS: &str = "
     # What everybody may name.
     message   ->
     endpoint  ->
-    error     -> endpoint::EndpointError message::Message SocketType
-    options   -> error::OptionError
+    peer_id   ->
+    error     -> endpoint::EndpointError message::Message peer_id::PeerId SocketType
+    options   -> error::OptionError message::Message
 
     # The protocol, as bytes and values.
     wire      ->
     security  -> wire
     engine    -> security wire
-    routing   ->
+    routing   -> peer_id::PeerId
 
     # What threads share. A batch walks frame headers, to find where messages end.
     pipe      -> wire::frame
     transport -> endpoint pipe::WriteSide
     monitor   -> wire::{error,socket_type}
-    mailbox   -> endpoint message monitor options pipe transport::{Listener,Stream} wire::socket_type
+    mailbox   -> endpoint message monitor options peer_id pipe routing::{identities,interests}
+                 transport::{Listener,Stream} wire::socket_type
 
     # The I/O thread.
-    reactor   -> endpoint engine mailbox monitor options pipe routing::topics transport
+    reactor   -> endpoint engine mailbox message monitor options peer_id pipe routing::interests transport
                  wire::{command,error,frame,socket_type}
 
     # The application's threads. The context owns the names of inproc, but what they lead to is the sockets' affair.
-    context   -> error::OptionError mailbox pipe::sync reactor::{IoHandle,Reactor} socket::inproc::Names
-    socket    -> context endpoint error mailbox message monitor options pipe reactor::IoHandle routing
+    context   -> error::OptionError mailbox monitor::Reason pipe::{sync,PipeId} reactor::{IoHandle,Reactor}
+                 socket::inproc::Names
+    socket    -> context endpoint error mailbox message monitor options peer_id pipe reactor::IoHandle routing
                  transport::{BindFailure,Listener} wire::{frame,socket_type}
+                 wire::{command::TOPIC_BYTES_MAX,error::printable}
 
     # Entry points that take any bytes, for fuzz targets and tests only.
     fuzzing   -> engine wire

@@ -10,7 +10,6 @@
 //! | [`envelope`] | the parts in front of a request or a reply that say where it goes |
 
 mod builder;
-#[allow(dead_code, reason = "REQ and REP are about to call it")]
 mod envelope;
 #[cfg(test)]
 mod oracle;

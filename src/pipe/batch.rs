@@ -68,6 +68,13 @@ impl Batch {
         self.frame == self.next.offset
     }
 
+    /// Whether the next byte to write begins a message.
+    pub(super) fn between_messages(&self) -> bool {
+        self.between_frames()
+            && self.next.segment == self.boundary.segment
+            && self.next.offset == self.boundary.offset
+    }
+
     /// Lends the bytes to write next, about `bytes_max` at most, and returns how many they are.
     pub(super) fn gather<'a>(&'a mut self, slices: &mut Slices<'a>, bytes_max: usize) -> usize {
         let Place {

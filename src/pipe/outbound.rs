@@ -69,6 +69,7 @@ pub(crate) fn pipe(
             batch: Batch::new(consumer),
             side: None,
             commands: Vec::new(),
+            asides: Vec::new(),
             finished: 0,
             written: 0,
         }),
@@ -90,7 +91,9 @@ pub(crate) fn pipe(
         Drainer {
             shared,
             owed: Vec::new(),
+            asides: Vec::new(),
             written: 0,
+            commands_left: 0,
         },
     )
 }
@@ -197,6 +200,35 @@ impl Sender {
         }
     }
 
+    /// Ends the message as [`finish_message`](Self::finish_message) does, but wakes nobody: the caller goes on to other pipes,
+    /// then calls [`fence_after_fan_out`], then [`wake_drain`](Self::wake_drain) for each.
+    #[inline]
+    pub(crate) fn finish_message_quietly(&mut self) {
+        self.chain.end_messages(1);
+        self.chain.commit();
+        self.accepted += 1;
+        self.shared.accepted.store(self.accepted, Ordering::Release);
+    }
+
+    /// Has the pipe drained, if nobody is at it.
+    #[inline]
+    pub(crate) fn wake_drain(&mut self, may_write: bool) {
+        if self.shared.token.load(Ordering::Relaxed) == IDLE {
+            if may_write {
+                self.start_drain();
+            } else if self.shared.exchange(IDLE, SCHEDULED) {
+                self.shared.io.ready(self.shared.id);
+            }
+        }
+    }
+
+    /// Whether one more message is within the high-water mark, if need be after writing some of what waits. Asks for no
+    /// word of room.
+    #[inline]
+    pub(crate) fn make_room(&mut self) -> bool {
+        self.has_room() || self.assist()
+    }
+
     fn start_drain(&mut self) {
         let shared = &self.shared;
         if self.pace.allows_direct_write(self.accepted) {
@@ -253,6 +285,13 @@ impl Sender {
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.accepted, self.shared.finished.done())
     }
+}
+
+/// Stands between the appends of a fan-out and the looks at the tokens: one fence for all pipes. Pairs with the fence in
+/// [`Drainer::drain`], as the one in [`Sender::finish_message`] does.
+#[inline]
+pub(crate) fn fence_after_fan_out() {
+    fence(Ordering::SeqCst);
 }
 
 /// Decides between a direct write and the I/O thread by the average time between the sends since the clock was last
@@ -322,8 +361,12 @@ pub(crate) struct Drainer {
     shared: Arc<Outbound>,
     /// Commands to be written at the next opportunity, waiting for the token.
     owed: Vec<u8>,
+    /// The same for frames that may not come between the parts of a message.
+    asides: Vec<u8>,
     /// Bytes written, as of the last drain.
     written: u64,
+    /// Bytes of commands that were not written, as of the last drain.
+    commands_left: usize,
 }
 
 /// How far a drain came.
@@ -343,10 +386,6 @@ pub(crate) enum Drained {
 }
 
 impl Drainer {
-    pub(crate) fn id(&self) -> PipeId {
-        self.shared.id
-    }
-
     /// Gives the pipe its connection. What waits in the chain is written by the next [`drain`](Self::drain).
     ///
     /// Only allowed while there is none, when the token is always with the I/O thread.
@@ -368,10 +407,13 @@ impl Drainer {
                 return Drained::Elsewhere;
             }
             let owed = std::mem::take(&mut self.owed);
+            let asides = std::mem::take(&mut self.asides);
             let shared = &self.shared;
             // SAFETY: `claim` said that the token is Io, which is ours.
-            let drain = |drain: *mut Drain| unsafe { (*drain).work(&owed, &shared.finished, bytes_left) };
-            let (outcome, finished, written) = shared.drain.with_mut(drain);
+            let drain =
+                |drain: *mut Drain| unsafe { (*drain).work(&owed, &asides, &shared.finished, bytes_left) };
+            let (outcome, finished, written, commands_left) = shared.drain.with_mut(drain);
+            self.commands_left = commands_left;
             bytes_left =
                 bytes_left.saturating_sub(usize::try_from(written - self.written).unwrap_or(usize::MAX));
             self.written = written;
@@ -405,9 +447,20 @@ impl Drainer {
         }
     }
 
+    /// Frames that do not come through the pipe, written between two messages by the next [`drain`](Self::drain). Not
+    /// bounded: the caller looks at [`owes_nothing`](Self::owes_nothing) before.
+    pub(crate) fn owe_aside(&mut self, frames: &[u8]) {
+        self.asides.extend_from_slice(frames);
+    }
+
+    /// Whether all commands are written.
+    pub(crate) fn owes_nothing(&self) -> bool {
+        self.owes() == 0 && self.commands_left == 0
+    }
+
     /// Whether commands are still to be written, as far as is known without the token.
     pub(crate) fn owes(&self) -> usize {
-        self.owed.len()
+        self.owed.len() + self.asides.len()
     }
 
     /// Takes the connection away and goes back to the start of the first unfinished message. Returns false if the
@@ -418,9 +471,12 @@ impl Drainer {
             return false;
         }
         self.owed.clear();
+        self.asides.clear();
+        self.commands_left = 0;
         let side = self.with_drain(|drain| {
             drain.batch.rewind();
             drain.commands.clear();
+            drain.asides.clear();
             drain.side.take()
         });
         drop(side);
@@ -510,6 +566,8 @@ struct Drain {
     side: Option<std::sync::Arc<dyn WriteSide>>,
     /// Commands that come before the next frame.
     commands: Vec<u8>,
+    /// Frames that come before the next message.
+    asides: Vec<u8>,
     /// Messages finished since the pipe was made: the value of the shared counter, which only the holder changes.
     finished: u64,
     /// Bytes written since the pipe was made.
@@ -517,14 +575,23 @@ struct Drain {
 }
 
 impl Drain {
-    /// Takes over the commands and writes; also returns the counts of messages finished and bytes written.
-    fn work(&mut self, owed: &[u8], credit: &Credit, bytes_max: usize) -> (Drained, u64, u64) {
+    /// Takes over the commands and writes; also returns the counts of messages finished, bytes written and command bytes
+    /// left.
+    fn work(
+        &mut self,
+        owed: &[u8],
+        asides: &[u8],
+        credit: &Credit,
+        bytes_max: usize,
+    ) -> (Drained, u64, u64, usize) {
         // Up to twice the limit wait here; then the peer does not read, and gets no more.
         if self.commands.len() <= COMMANDS_BYTES_MAX {
             self.commands.extend_from_slice(owed);
         }
+        self.asides.extend_from_slice(asides);
         let outcome = self.write(true, credit, bytes_max);
-        (outcome, self.finished, self.written)
+        let commands_left = self.commands.len() + self.asides.len();
+        (outcome, self.finished, self.written, commands_left)
     }
 
     /// Makes one write of about `bytes_max` bytes at most. Dry means that everything lent to it was taken; the chain may
@@ -533,6 +600,9 @@ impl Drain {
         let Some(side) = self.side.clone() else {
             return Drained::Blocked;
         };
+        if self.batch.between_messages() {
+            self.commands.append(&mut self.asides);
+        }
         let mut slices = Slices::new();
         let at_boundary = self.batch.between_frames();
         let commands = if at_boundary { self.commands.len() } else { 0 };
@@ -565,7 +635,7 @@ impl Drain {
                 }
                 if count < commands + frames {
                     Drained::Blocked
-                } else if self.commands.is_empty() && !self.batch.has_more() {
+                } else if self.commands.is_empty() && self.asides.is_empty() && !self.batch.has_more() {
                     Drained::Dry
                 } else {
                     Drained::Unfinished

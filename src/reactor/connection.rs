@@ -16,6 +16,7 @@
 //! beyond stays as the *rest* if it is little, and as the *backlog*, in the linked block, if it is much.
 
 use std::io::{self, IoSliceMut};
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,15 +24,18 @@ use smallvec::SmallVec;
 
 use crate::engine::handshake::Handshake;
 use crate::engine::traffic::{Decoder, Item};
+use crate::mailbox::SocketLink;
 use crate::monitor::Reason;
+use crate::pipe::PipeId;
 use crate::pipe::chain::Block;
 use crate::pipe::inbound::Writer;
+use crate::pipe::inbox::Ready;
 use crate::pipe::outbound::Drainer;
 use crate::pipe::recycle::Spares;
 use crate::transport::Stream;
 use crate::wire::command::{self, Command};
 use crate::wire::error::{ProtocolError, printable};
-use crate::wire::frame::Header;
+use crate::wire::frame::{HEADER_BYTES_MAX, Header, encode_header};
 
 pub(super) struct Connection {
     pub(super) stream: Arc<Stream>,
@@ -44,6 +48,8 @@ pub(super) struct Connection {
     pub(super) read_closed: bool,
     /// Not reading: the application is at its high-water mark.
     pub(super) paused: bool,
+    /// Bytes have come since this was last cleared.
+    pub(super) heard: bool,
     /// The connection takes nothing more, but what it still has for us is read to the end.
     pub(super) write_failure: Option<Reason>,
     /// Bytes that were read and not handed over: the start of a frame, or what came after the handshake or a pause.
@@ -59,6 +65,8 @@ pub(super) enum Stage {
     /// The kernel is connecting.
     Dialing,
     Handshake(Box<Handshake>),
+    /// The peer has introduced itself, and it is not decided yet whether there is a place for it. Nothing is read.
+    Introduced,
     Traffic(Decoder),
     /// Closing: everything is written and our side is shut; the peer is read to the end, so that no reset destroys what
     /// it has not read yet.
@@ -76,6 +84,13 @@ struct Large {
 pub(super) struct Tools<'a> {
     pub(super) block: &'a mut Option<Block>,
     pub(super) spares: &'a mut Spares<u8>,
+}
+
+/// Whom the peer talks to.
+pub(super) struct Conversation<'a> {
+    pub(super) socket: &'a SocketLink,
+    pub(super) pipe: PipeId,
+    pub(super) drainer: &'a mut Drainer,
 }
 
 /// How a turn of reading ended.
@@ -99,6 +114,7 @@ impl Connection {
             writable: true,
             read_closed: false,
             paused: false,
+            heard: false,
             write_failure: None,
             rest: Vec::new(),
             unwalked: false,
@@ -164,10 +180,10 @@ impl Connection {
     pub(super) fn read_traffic(
         &mut self,
         inbound: &mut Option<Writer<u8>>,
-        drainer: &mut Drainer,
+        conversation: &mut Conversation<'_>,
         tools: &mut Tools<'_>,
     ) -> Read {
-        let result = self.read_messages(inbound, drainer, tools);
+        let result = self.read_messages(inbound, conversation, tools);
         if let (Ok(Read::Idle), Some(pipe), Stage::Traffic(decoder)) = (&result, inbound, &self.stage) {
             if self.backlog.is_none() && !decoder.in_message() {
                 pipe.chain().leave_block(tools.spares);
@@ -179,7 +195,7 @@ impl Connection {
     fn read_messages(
         &mut self,
         inbound: &mut Option<Writer<u8>>,
-        drainer: &mut Drainer,
+        conversation: &mut Conversation<'_>,
         tools: &mut Tools<'_>,
     ) -> Result<Read, Reason> {
         for _ in 0..READS_PER_TURN {
@@ -187,7 +203,7 @@ impl Connection {
                 return Ok(Read::Idle);
             }
             if self.backlog.is_some() {
-                self.walk_backlog(inbound, drainer)?;
+                self.walk_backlog(inbound, conversation)?;
                 continue;
             }
             if !self.readable && !self.unwalked {
@@ -205,7 +221,7 @@ impl Connection {
             match filled {
                 Ok(Some(filled)) => {
                     self.empty_rest();
-                    self.take_in(block, filled, inbound, drainer, tools)?;
+                    self.take_in(block, filled, inbound, conversation, tools)?;
                 }
                 Ok(None) => *tools.block = Some(block),
                 Err(reason) => {
@@ -241,6 +257,7 @@ impl Connection {
         {
             Ok(0) => Err(self.write_failure.take().unwrap_or(Reason::PeerClosed)),
             Ok(count) => {
+                self.heard = true;
                 // A short read has emptied the kernel's buffer; only the end may still be there, unannounced.
                 self.readable = count == direct + offered || self.read_closed;
                 if let Some(large) = &mut self.large {
@@ -270,7 +287,7 @@ impl Connection {
         mut block: Block,
         filled: usize,
         inbound: &mut Option<Writer<u8>>,
-        drainer: &mut Drainer,
+        conversation: &mut Conversation<'_>,
         tools: &mut Tools<'_>,
     ) -> Result<(), Reason> {
         let bytes = &mut block.bytes()[..filled];
@@ -280,7 +297,7 @@ impl Connection {
             return Ok(());
         };
         let bytes = &mut bytes[start..];
-        let mut walk = walk(decoder, bytes, 0, room, drainer);
+        let mut walk = walk(decoder, bytes, 0, room, conversation);
         let tail = bytes.len() - walk.taken;
         let Some(pipe) = inbound else {
             // Nothing but commands may come from a peer whose messages nobody here can take.
@@ -321,7 +338,7 @@ impl Connection {
     fn walk_backlog(
         &mut self,
         inbound: &mut Option<Writer<u8>>,
-        drainer: &mut Drainer,
+        conversation: &mut Conversation<'_>,
     ) -> Result<(), Reason> {
         let room = self.room(inbound);
         let (Some((from, to)), Some(pipe), Stage::Traffic(decoder)) =
@@ -331,7 +348,7 @@ impl Connection {
         };
         let kept = pipe.chain().kept();
         let bytes = pipe.chain().block_rest(to);
-        let walk = walk(decoder, bytes, from - kept, room, drainer);
+        let walk = walk(decoder, bytes, from - kept, room, conversation);
         if walk.room_ended {
             self.backlog = Some((kept + walk.taken, to));
         } else {
@@ -461,12 +478,17 @@ impl Walk {
 }
 
 /// Walks the frames from `from` on: moves those for the application together at the front, answers commands.
-fn walk(decoder: &mut Decoder, bytes: &mut [u8], from: usize, room: u64, drainer: &mut Drainer) -> Walk {
+fn walk(
+    decoder: &mut Decoder,
+    bytes: &mut [u8],
+    from: usize,
+    room: u64,
+    conversation: &mut Conversation<'_>,
+) -> Walk {
     let mut walk = Walk {
         taken: from,
         ..Walk::default()
     };
-    let mut piece = 0;
     while walk.taken < bytes.len() {
         if u64::from(walk.messages) >= room && !decoder.in_message() {
             walk.room_ended = true;
@@ -482,11 +504,7 @@ fn walk(decoder: &mut Decoder, bytes: &mut [u8], from: usize, room: u64, drainer
                 if walk.kept != walk.taken {
                     bytes.copy_within(walk.taken..walk.taken + length, walk.kept);
                 }
-                if walk.kept + length - piece > PIECE_MAX && walk.kept > piece {
-                    walk.pieces.push(walk.kept);
-                    piece = walk.kept;
-                }
-                walk.kept += length;
+                walk.keep_piece(length);
                 walk.taken += length;
                 if last {
                     walk.messages += 1;
@@ -497,10 +515,23 @@ fn walk(decoder: &mut Decoder, bytes: &mut [u8], from: usize, room: u64, drainer
                 header_bytes,
                 body_bytes,
             }) => {
-                let body = walk.taken + header_bytes;
-                walk.taken = body + body_bytes;
-                if let Err(failure) = answer(&bytes[body..walk.taken], drainer) {
-                    walk.failure = Some(failure);
+                let body = walk.taken + header_bytes..walk.taken + header_bytes + body_bytes;
+                walk.taken = body.end;
+                match Command::parse(&bytes[body.clone()]) {
+                    // Other commands may stand between the parts of a message; this one would be a message there.
+                    Ok(command @ (Command::Subscribe(_) | Command::Cancel(_))) if decoder.in_message() => {
+                        walk.failure = Some(command.unexpected());
+                    }
+                    Ok(Command::Subscribe(topic)) => {
+                        walk.subscription(true, topic.len(), body, bytes, conversation)
+                    }
+                    Ok(Command::Cancel(topic)) => {
+                        walk.subscription(false, topic.len(), body, bytes, conversation)
+                    }
+                    Ok(command) => walk.failure = conversation.answer(command).err(),
+                    Err(failure) => walk.failure = Some(failure),
+                }
+                if walk.failure.is_some() {
                     break;
                 }
             }
@@ -517,20 +548,75 @@ fn walk(decoder: &mut Decoder, bytes: &mut [u8], from: usize, room: u64, drainer
     walk
 }
 
-/// Acts on a command of the peer.
-fn answer(body: &[u8], drainer: &mut Drainer) -> Result<(), ProtocolError> {
-    match Command::parse(body)? {
-        Command::Ping { context, .. } => {
-            let mut pong = Vec::with_capacity(32);
-            command::pong(context, &mut pong);
-            drainer.owe(&pong);
-            Ok(())
+impl Walk {
+    /// Makes a message of a subscription, which is what the application's side of a publisher takes: shorter than the
+    /// command, so it fits in front of it. For sockets that publish nothing it means nothing.
+    fn subscription(
+        &mut self,
+        wanted: bool,
+        topic_bytes: usize,
+        body: Range<usize>,
+        bytes: &mut [u8],
+        conversation: &Conversation<'_>,
+    ) {
+        if !conversation.socket.socket_type.is_publisher() {
+            return;
         }
-        Command::Error(reason) => Err(ProtocolError::PeerError {
-            reason: printable(reason),
-        }),
-        // RFC 23: unknown commands are ignored. The others mean nothing to these socket types.
-        _ => Ok(()),
+        let mut header = [0; HEADER_BYTES_MAX];
+        let header_bytes = encode_header(false, 1 + topic_bytes, &mut header);
+        let start = self.kept;
+        let topic = start + header_bytes + 1;
+        self.keep_piece(topic + topic_bytes - start);
+        bytes.copy_within(body.end - topic_bytes..body.end, topic);
+        bytes[start..topic - 1].copy_from_slice(&header[..header_bytes]);
+        bytes[topic - 1] = wanted.into();
+        self.messages += 1;
+        self.committed = self.kept;
+    }
+
+    /// Takes note of the next frame to be kept.
+    fn keep_piece(&mut self, length: usize) {
+        let piece = self.pieces.last().copied().unwrap_or(0);
+        if self.kept + length - piece > PIECE_MAX && self.kept > piece {
+            self.pieces.push(self.kept);
+        }
+        self.kept += length;
+    }
+}
+
+impl Conversation<'_> {
+    /// Acts on a command of the peer.
+    fn answer(&mut self, command: Command<'_>) -> Result<(), ProtocolError> {
+        match command {
+            Command::Ping { context, .. } => {
+                let mut pong = Vec::with_capacity(32);
+                command::pong(context, &mut pong);
+                self.drainer.owe(&pong);
+                Ok(())
+            }
+            Command::Pong { context } => {
+                if let Ok(number) = context.try_into() {
+                    self.subscriptions_arrived(u64::from_be_bytes(number));
+                }
+                Ok(())
+            }
+            Command::Error(reason) => Err(ProtocolError::PeerError {
+                reason: printable(reason),
+            }),
+            // RFC 23: unknown commands are ignored.
+            _ => Ok(()),
+        }
+    }
+
+    /// The peer has answered the PING that was sent behind this change of the interests.
+    fn subscriptions_arrived(&self, number: u64) {
+        if !self.socket.socket_type.is_subscriber() {
+            return;
+        }
+        self.socket.wanted().interests.acknowledged(self.pipe, number);
+        if let Some(inbox) = &self.socket.receive {
+            inbox.ready(self.pipe);
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use mio::{Events, Interest, Poll, Registry, Token};
 use slab::Slab;
 
 use acceptor::Acceptor;
-use peer::{Peer, Verdict};
+use peer::{Peer, Verdict, answer};
 use resolver::Resolver;
 use timers::Timers;
 
@@ -78,8 +78,6 @@ pub(crate) struct Reactor {
     events: Events,
     waker: Waker,
     entries: Slab<Entry>,
-    /// Pipes by their name, for what comes from other threads.
-    keys: HashMap<PipeId, usize>,
     /// Entries with something to do, each at most once.
     run: VecDeque<usize>,
     io: Io,
@@ -87,7 +85,6 @@ pub(crate) struct Reactor {
     threads: Vec<IoHandle>,
     /// Counts accepted connections, to spread them over the I/O threads.
     turn: usize,
-    ids: Arc<AtomicU64>,
     stopping: bool,
     items: Vec<ToReactor>,
     ready: Vec<PipeId>,
@@ -101,6 +98,10 @@ enum Entry {
 /// What a peer needs of its I/O thread.
 struct Io {
     handle: IoHandle,
+    /// Numbers that no socket, pipe or connection of this context had before.
+    ids: Arc<AtomicU64>,
+    /// Peers by their names and those of their pipes, for what comes from other threads.
+    keys: HashMap<PipeId, usize>,
     registry: Registry,
     resolver: Resolver,
     timers: Timers,
@@ -131,7 +132,6 @@ impl Reactor {
             events: Events::with_capacity(EVENTS_PER_TURN),
             waker,
             entries: Slab::new(),
-            keys: HashMap::new(),
             run: VecDeque::new(),
             io: Io {
                 handle: IoHandle {
@@ -139,6 +139,8 @@ impl Reactor {
                     pool: pool.clone(),
                     dead: Arc::new(AtomicBool::new(false)),
                 },
+                ids,
+                keys: HashMap::new(),
                 registry,
                 resolver,
                 timers: Timers::default(),
@@ -149,7 +151,6 @@ impl Reactor {
             },
             threads: Vec::new(),
             turn: 0,
-            ids,
             stopping: false,
             items: Vec::new(),
             ready: Vec::new(),
@@ -235,7 +236,7 @@ impl Reactor {
             self.act(item);
         }
         for pipe in ready.drain(..) {
-            if let Some(key) = self.keys.get(&pipe).copied() {
+            if let Some(key) = self.io.keys.get(&pipe).copied() {
                 self.with_peer(key, |peer, _| peer.on_ready());
             }
         }
@@ -276,8 +277,30 @@ impl Reactor {
                 self.with_peer(key, |_, _| ());
             }
             ToReactor::Undial { pipe } => {
-                if let Some(key) = self.keys.get(&pipe).copied() {
+                if let Some(key) = self.io.keys.get(&pipe).copied() {
                     self.with_peer(key, |peer, io| peer.close(io.now));
+                }
+            }
+            ToReactor::Forget { pipe } => {
+                if let Some(key) = self.io.keys.get(&pipe).copied() {
+                    self.with_peer(key, |peer, io| peer.forget(io.now));
+                }
+            }
+            ToReactor::Abort { pipe, reason } => {
+                if let Some(key) = self.io.keys.get(&pipe).copied() {
+                    self.with_peer(key, |peer, io| peer.abort(reason, io));
+                }
+            }
+            ToReactor::Challenge { pipe, newcomer } => match self.io.keys.get(&pipe).copied() {
+                Some(key) => self.with_peer(key, |peer, io| peer.challenge(newcomer, io)),
+                None => answer(&newcomer, true),
+            },
+            ToReactor::Challenged {
+                newcomer,
+                name_is_free,
+            } => {
+                if let Some(key) = self.io.keys.get(&newcomer).copied() {
+                    self.with_peer(key, |peer, io| peer.challenged(name_is_free, key, io));
                 }
             }
             ToReactor::Adopt {
@@ -298,7 +321,7 @@ impl Reactor {
                 }
             }
             ToReactor::Resolved { pipe, result } => {
-                if let Some(key) = self.keys.get(&pipe).copied() {
+                if let Some(key) = self.io.keys.get(&pipe).copied() {
                     self.with_peer(key, |peer, io| peer.on_resolved(result, key, io));
                 }
             }
@@ -317,7 +340,7 @@ impl Reactor {
     fn add_peer(&mut self, peer: Peer) -> usize {
         let pipe = peer.pipe;
         let key = self.entries.insert(Entry::Peer(Box::new(peer)));
-        self.keys.insert(pipe, key);
+        self.io.keys.insert(pipe, key);
         key
     }
 
@@ -372,7 +395,7 @@ impl Reactor {
                     Verdict::Keep => {}
                     Verdict::Again => enqueue(&mut self.run, peer, key),
                     Verdict::Remove => {
-                        self.keys.remove(&peer.pipe);
+                        self.io.keys.remove(&peer.pipe);
                         self.entries.remove(key);
                     }
                 }
@@ -415,7 +438,7 @@ impl Reactor {
         if socket.is_closed() {
             return;
         }
-        let pipe = self.ids.fetch_add(1, Ordering::Relaxed);
+        let pipe = self.io.ids.fetch_add(1, Ordering::Relaxed);
         let key = self.add_peer(Peer::accepted(pipe, socket, endpoint));
         self.with_peer(key, |peer, io| {
             peer.take_stream(stream, address, key, io);

@@ -134,6 +134,7 @@ impl Interests {
     }
 
     /// The number of the latest change.
+    #[cfg(test)]
     pub(crate) fn newest(&self) -> u64 {
         self.newest
     }
@@ -162,6 +163,11 @@ impl Interests {
             self.lags.remove(&(follower.cancelled_given(), peer));
             self.forget_cancelled();
         }
+    }
+
+    /// Whether a connection is being told.
+    pub(crate) fn is_followed_by(&self, peer: u64) -> bool {
+        self.followers.contains_key(&peer)
     }
 
     /// Gives a connection the changes it was not given yet, oldest first: each topic, and whether it is wanted or
@@ -257,6 +263,7 @@ impl Interests {
     }
 
     /// How many topics are subscribed to.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.wanted.len()
     }

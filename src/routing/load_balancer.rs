@@ -4,9 +4,12 @@
 ///
 /// Peers that are connected are preferred: while there is one, nothing is given to a peer that is still being connected
 /// to, even if all connected ones are full, because a message that waits for a worker is better off than one that waits
-/// for a connection. Without a connected peer, messages wait for those to come, in turn.
-#[derive(Debug, Default)]
+/// for a connection. Without a connected peer, messages wait for those to come, in turn, if the application has not ruled
+/// that out.
+#[derive(Debug)]
 pub(crate) struct LoadBalancer {
+    /// Messages may be given to peers that are still being connected to.
+    queue_unconnected: bool,
     peers: Vec<Option<Peer>>,
     connected: Ring,
     waiting: Ring,
@@ -30,6 +33,17 @@ struct Ring {
 }
 
 impl LoadBalancer {
+    pub(crate) fn new(queue_unconnected: bool) -> LoadBalancer {
+        LoadBalancer {
+            queue_unconnected,
+            peers: Vec::new(),
+            connected: Ring::default(),
+            waiting: Ring::default(),
+            connected_count: 0,
+            count: 0,
+        }
+    }
+
     /// Adds a peer or changes what is known of it.
     pub(crate) fn set(&mut self, key: usize, connected: bool, full: bool) {
         if self.peers.len() <= key {
@@ -70,7 +84,7 @@ impl LoadBalancer {
     /// The peer whose turn it is, if one has room.
     #[inline]
     pub(crate) fn current(&self) -> Option<usize> {
-        let ring = if self.connected_count > 0 {
+        let ring = if self.connected_count > 0 || !self.queue_unconnected {
             &self.connected
         } else {
             &self.waiting
@@ -92,9 +106,12 @@ impl LoadBalancer {
         }
     }
 
-    /// Whether there is no peer at all, not even one to wait for.
+    /// Whether there is no peer at all, not even one whose connection messages may wait for.
     pub(crate) fn is_empty(&self) -> bool {
-        self.count == 0
+        match self.queue_unconnected {
+            true => self.count == 0,
+            false => self.connected_count == 0,
+        }
     }
 
     fn forget(&mut self, key: usize, before: Option<Peer>) {
@@ -136,7 +153,7 @@ mod tests {
 
     #[test]
     fn peers_with_room_take_turns() {
-        let mut balancer = LoadBalancer::default();
+        let mut balancer = LoadBalancer::new(true);
         assert!(balancer.is_empty());
         for key in 0..3 {
             balancer.set(key, true, false);
@@ -150,7 +167,7 @@ mod tests {
 
     #[test]
     fn removing_a_peer_keeps_the_turn_of_the_others() {
-        let mut balancer = LoadBalancer::default();
+        let mut balancer = LoadBalancer::new(true);
         for key in 0..4 {
             balancer.set(key, true, false);
         }
@@ -166,7 +183,7 @@ mod tests {
 
     #[test]
     fn connected_peers_are_preferred_even_when_full() {
-        let mut balancer = LoadBalancer::default();
+        let mut balancer = LoadBalancer::new(true);
         balancer.set(0, false, false);
         assert_eq!(balancer.current(), Some(0));
         balancer.set(1, true, false);
@@ -175,5 +192,16 @@ mod tests {
         assert_eq!(balancer.current(), None);
         balancer.set(1, false, true);
         assert_eq!(balancer.current(), Some(0));
+    }
+
+    #[test]
+    fn peers_to_come_get_nothing_if_the_application_says_so() {
+        let mut balancer = LoadBalancer::new(false);
+        balancer.set(0, false, false);
+        assert_eq!(balancer.current(), None);
+        assert!(balancer.is_empty());
+        balancer.set(0, true, false);
+        assert_eq!(balancer.current(), Some(0));
+        assert!(!balancer.is_empty());
     }
 }

@@ -211,6 +211,7 @@ impl Topics {
     }
 
     /// How many topics there are, each counted once however many hold it.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.topic_count
     }

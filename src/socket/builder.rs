@@ -4,9 +4,16 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use bytes::Bytes;
+
+use super::pubsub::SubSocket;
+use super::reqrep::ReqSocket;
+use super::router::RouterSocket;
+use super::xpubsub::XPubSocket;
 use crate::context::Context;
 use crate::error::OptionError;
-use crate::options::Options;
+use crate::message::Message;
+use crate::options::{OnDuplicate, Options, SlowSubscriber, Verbosity};
 
 /// A socket type: sealed, implemented by all of this crate's sockets.
 pub trait Socket: sealed::Sealed + Sized {}
@@ -16,6 +23,18 @@ pub trait Sends: Socket {}
 
 /// A socket type that receives messages.
 pub trait Receives: Socket {}
+
+/// A socket type that tells its peers who it is.
+pub trait Identified: Socket {}
+
+/// A socket type that can make itself known to routers before it says anything else.
+pub trait Probes: Socket {}
+
+/// A socket type that publishes.
+pub trait Publishes: Socket {}
+
+/// A socket type that deals out its messages to peers in turn.
+pub trait Deals: Socket {}
 
 pub(crate) mod sealed {
     use crate::context::Context;
@@ -180,6 +199,148 @@ impl<S: Receives> Builder<S> {
     /// For inproc the sender's mark alone counts.
     pub fn receive_hwm(mut self, messages: u32) -> Builder<S> {
         self.options.receive_hwm = messages.into();
+        self
+    }
+}
+
+impl<S: Identified> Builder<S> {
+    /// The name under which routers know this socket, for as long as it is connected to them.
+    ///
+    /// Default: none, and each router makes one up. Allowed: up to 255 bytes that do not begin with a zero byte (ZeroMQ
+    /// RFC 28). Two peers of one router with the same identity are the router's matter, see
+    /// [`on_duplicate`](Builder::on_duplicate).
+    pub fn identity(mut self, identity: impl Into<Bytes>) -> Builder<S> {
+        self.options.identity = identity.into();
+        self
+    }
+}
+
+impl<S: Probes> Builder<S> {
+    /// Sends an empty message on each new connection, before anything else, so that a router learns of this socket.
+    ///
+    /// Default: off. Only of use if every peer is a [`RouterSocket`](crate::RouterSocket), which receives the message.
+    pub fn probe_router(mut self, on: bool) -> Builder<S> {
+        self.options.probe = on;
+        self
+    }
+}
+
+impl<S: Deals> Builder<S> {
+    /// Whether messages may wait for a peer that is still being connected to.
+    ///
+    /// Default: yes, while no peer is connected. If not, a send waits until one is, and a send that does not wait is refused
+    /// with `NoPeer`. Messages that a peer had been given when its connection was lost wait for the next one all the same.
+    pub fn queue_unconnected(mut self, on: bool) -> Builder<S> {
+        self.options.queue_unconnected = on;
+        self
+    }
+}
+
+impl<S: Publishes> Builder<S> {
+    /// What happens when a subscriber is at its high-water mark.
+    ///
+    /// Default: [`SlowSubscriber::DropNewest`]. A time to block for may be 0 to one day.
+    pub fn slow_subscriber(mut self, what: SlowSubscriber) -> Builder<S> {
+        self.options.slow_subscriber = what;
+        self
+    }
+
+    /// Sends a message to the peers whose subscriptions it does *not* match.
+    ///
+    /// Default: off. The subscribers have to be [`SubSocket`]s with the same option.
+    pub fn invert_matching(mut self, on: bool) -> Builder<S> {
+        self.options.invert_matching = on;
+        self
+    }
+
+    /// How many topics a peer may subscribe to; one that wants more is disconnected.
+    ///
+    /// Default 1,000,000, allowed 1 to 4,294,967,296. A topic takes about its length and 100 bytes.
+    pub fn topics_max(mut self, topics: usize) -> Builder<S> {
+        self.options.topics_max = topics;
+        self
+    }
+
+    /// How many bytes the topics of a peer may have together; one that wants more is disconnected.
+    ///
+    /// Default 64 MiB, allowed 1 to 1 TiB. A single topic may have 16 KiB.
+    pub fn topic_bytes_max(mut self, bytes: usize) -> Builder<S> {
+        self.options.topic_bytes_max = bytes;
+        self
+    }
+}
+
+impl Builder<SubSocket> {
+    /// Receives the messages that match *no* subscription.
+    ///
+    /// Default: off. The publishers have to have the same option.
+    pub fn invert_matching(mut self, on: bool) -> Builder<SubSocket> {
+        self.options.invert_matching = on;
+        self
+    }
+}
+
+impl Builder<XPubSocket> {
+    /// Which subscriptions are received.
+    ///
+    /// Default: [`Verbosity::Changes`].
+    pub fn verbosity(mut self, verbosity: Verbosity) -> Builder<XPubSocket> {
+        self.options.verbosity = verbosity;
+        self
+    }
+
+    /// Leaves it to the application what subscribers get: every subscription, and the end of every one, is received and has
+    /// no other effect. See [`XPubSocket::subscribe`].
+    ///
+    /// Default: off. While [`receive_hwm`](Self::receive_hwm) of them wait to be received, no more are read.
+    pub fn manual(mut self, on: bool) -> Builder<XPubSocket> {
+        self.options.manual = on;
+        self
+    }
+
+    /// What every subscriber gets when it connects, before anything else and whatever it subscribes to. A subscriber that
+    /// filters receives it if it has subscribed to what it begins with.
+    ///
+    /// Default: nothing.
+    pub fn welcome(mut self, message: impl Into<Message>) -> Builder<XPubSocket> {
+        self.options.welcome = Some(message.into());
+        self
+    }
+}
+
+impl Builder<ReqSocket> {
+    /// Has requests carry an id, and takes a reply only if it has the same.
+    ///
+    /// Default: off. Giving up a request then costs no connection. Each request begins with a part of four bytes, which a
+    /// [`RepSocket`](crate::RepSocket) sends back, and other peers have to.
+    pub fn correlate(mut self, on: bool) -> Builder<ReqSocket> {
+        self.options.correlate = on;
+        self
+    }
+
+    /// Lets a request be sent while another one is under way, which is [given up](ReqSocket::give_up).
+    ///
+    /// Default: off.
+    pub fn relaxed(mut self, on: bool) -> Builder<ReqSocket> {
+        self.options.relaxed = on;
+        self
+    }
+}
+
+impl Builder<RouterSocket> {
+    /// What to do when a peer comes with the identity of one that is there.
+    ///
+    /// Default: [`OnDuplicate::Challenge`].
+    pub fn on_duplicate(mut self, what: OnDuplicate) -> Builder<RouterSocket> {
+        self.options.on_duplicate = what;
+        self
+    }
+
+    /// Drops messages to peers that are not there, and counts them ([`RouterSocket::lost`]), instead of failing.
+    ///
+    /// Default: off.
+    pub fn drop_unroutable(mut self, on: bool) -> Builder<RouterSocket> {
+        self.options.drop_unroutable = on;
         self
     }
 }

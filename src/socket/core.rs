@@ -8,17 +8,20 @@ use crate::context;
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::error::{BindError, ConnectError, DetachError};
 use crate::mailbox::{Dial, ReceivePipe, SendPipe, SocketLink, ToReactor, ToSocket};
-use crate::monitor::{Event, Monitor};
+use crate::monitor::{Event, Monitor, Reason};
 use crate::options::Options;
+use crate::peer_id::PeerId;
+use crate::pipe::PipeId;
+use crate::pipe::inbound::{self, Writer};
 use crate::pipe::inbox::Ready;
-use crate::pipe::{PipeId, inbound, outbound};
+use crate::pipe::outbound::{self, Drainer};
 use crate::reactor::IoHandle;
 use crate::transport::{BindFailure, Listener};
 use crate::wire::socket_type::SocketType;
 
 use super::inproc;
 use super::receive_half::ReceiveHalf;
-use super::send_half::SendHalf;
+use super::send_half::{Route, SendHalf};
 
 /// The part of a socket that is not about messages.
 pub(crate) struct SocketCore {
@@ -38,6 +41,8 @@ struct Dialed {
     endpoint: Endpoint,
     /// For inproc only the first of several: a new one comes with each new binder.
     pipe: PipeId,
+    /// What a ROUTER calls the peer, if it does not ask.
+    name: Option<PeerId>,
     /// The I/O thread that keeps the connection; none for inproc.
     io: Option<IoHandle>,
 }
@@ -59,9 +64,14 @@ impl SocketCore {
     }
 
     /// The sending half, for types that send.
-    pub(crate) fn send_half(&self) -> Option<SendHalf> {
+    pub(crate) fn send_half<R: Route>(&self, route: R) -> Option<SendHalf<R>> {
         let inbox = self.link.send.clone()?;
-        Some(SendHalf::new(self.context.clone(), self.link.clone(), inbox))
+        Some(SendHalf::new(
+            self.context.clone(),
+            self.link.clone(),
+            inbox,
+            route,
+        ))
     }
 
     /// The receiving half, for types that receive.
@@ -107,7 +117,12 @@ impl SocketCore {
         Ok(endpoint)
     }
 
-    pub(crate) fn connect<E>(&mut self, endpoint: E) -> Result<(), ConnectError>
+    /// What others know of this socket.
+    pub(crate) fn link(&self) -> &Arc<SocketLink> {
+        &self.link
+    }
+
+    pub(crate) fn connect<E>(&mut self, endpoint: E, name: Option<PeerId>) -> Result<(), ConnectError>
     where
         E: TryInto<Endpoint>,
         EndpointError: From<E::Error>,
@@ -120,29 +135,104 @@ impl SocketCore {
             });
         }
         let pipe = self.context.next_id();
-        let io = if let Endpoint::Inproc(name) = &endpoint {
-            inproc::connect(&self.context, &self.link, name, pipe)?;
-            None
-        } else {
-            let io = self.context.io().map_err(ConnectError::IoThread)?;
-            if io.is_dead() {
-                return Err(ConnectError::IoThreadDied);
+        if !self.link.pair_with(pipe) {
+            return Err(ConnectError::AlreadyPaired {
+                endpoint: endpoint.to_string(),
+            });
+        }
+        match self.dial(&endpoint, pipe, name.as_ref()) {
+            Ok(io) => {
+                self.dialed.push(Dialed {
+                    endpoint,
+                    pipe,
+                    name,
+                    io,
+                });
+                Ok(())
             }
-            self.dial(&endpoint, pipe, &io);
-            Some(io)
-        };
-        self.dialed.push(Dialed { endpoint, pipe, io });
-        Ok(())
+            Err(error) => {
+                self.link.part_from(pipe);
+                Err(error)
+            }
+        }
     }
 
-    /// Makes the pipes of a connection to be, so that messages can wait in them, and hands their other ends to the I/O
-    /// thread.
-    fn dial(&self, endpoint: &Endpoint, pipe: PipeId, io: &IoHandle) {
+    fn dial(
+        &self,
+        endpoint: &Endpoint,
+        pipe: PipeId,
+        name: Option<&PeerId>,
+    ) -> Result<Option<IoHandle>, ConnectError> {
+        if let Endpoint::Inproc(address) = endpoint {
+            inproc::connect(&self.context, &self.link, address, pipe, name)?;
+            return Ok(None);
+        }
+        let io = self.context.io().map_err(ConnectError::IoThread)?;
+        if io.is_dead() {
+            return Err(ConnectError::IoThreadDied);
+        }
+        self.dial_wire(endpoint, pipe, name, &io);
+        Ok(Some(io))
+    }
+
+    /// Throws a pipe away with all that is in it, on both sides, and gets a new one to the same peer, or another one
+    /// behind the same endpoint. The halves have dropped their ends.
+    pub(crate) fn renew(&mut self, pipe: PipeId) {
+        let Some(dialed) = self.dialed.iter_mut().find(|dialed| dialed.pipe == pipe) else {
+            // The peer came to us: it may come again.
+            self.abort(pipe, Reason::Closed);
+            inproc::renew(&self.context, pipe);
+            return;
+        };
+        let Some(io) = dialed.io.clone() else {
+            if let Some(fresh) = inproc::renew(&self.context, pipe) {
+                dialed.pipe = fresh;
+            }
+            return;
+        };
+        let fresh = self.context.next_id();
+        dialed.pipe = fresh;
+        let (endpoint, name) = (dialed.endpoint.clone(), dialed.name.clone());
+        io.post(ToReactor::Forget { pipe });
+        self.dial_wire(&endpoint, fresh, name.as_ref(), &io);
+    }
+
+    /// Whether every endpoint that the socket connects to is connected, and there is a peer at all. `local` is how many
+    /// connections there are in this context.
+    pub(crate) fn is_connected(&self, local: usize, is_established: impl Fn(PipeId) -> bool) -> bool {
+        let (wire, inproc): (Vec<_>, Vec<_>) = self.dialed.iter().partition(|dialed| dialed.io.is_some());
+        wire.iter().all(|dialed| is_established(dialed.pipe)) && local >= inproc.len()
+    }
+
+    /// Ends a connection, whichever I/O thread has it.
+    pub(crate) fn abort(&self, pipe: PipeId, reason: Reason) {
+        self.context.abort(pipe, reason);
+    }
+
+    /// Has an I/O thread keep a connection. The pipes are made at once, so that messages can wait in them, unless the
+    /// socket's pipes come and go with connections.
+    fn dial_wire(&self, endpoint: &Endpoint, pipe: PipeId, name: Option<&PeerId>, io: &IoHandle) {
+        let pipes = if self.link.has_passing_pipes() {
+            None
+        } else {
+            self.lasting_pipes(pipe, io)
+        };
+        io.post(ToReactor::Dial(Box::new(Dial {
+            pipe,
+            socket: self.link.clone(),
+            endpoint: endpoint.clone(),
+            pipes,
+            name: name.cloned(),
+        })));
+    }
+
+    /// Gives the halves their ends of new pipes, and returns the others.
+    fn lasting_pipes(&self, pipe: PipeId, io: &IoHandle) -> Option<(Drainer, Option<Writer<u8>>)> {
         let link = &self.link;
         // A socket that sends nothing has a way out all the same: for the commands of the protocol.
         let sender_inbox: Arc<dyn Ready> = match (&link.send, &link.receive) {
             (Some(inbox), _) | (None, Some(inbox)) => inbox.clone(),
-            (None, None) => return,
+            (None, None) => return None,
         };
         let (sender, drainer) = outbound::pipe(
             pipe,
@@ -152,7 +242,7 @@ impl SocketCore {
             io.ready(),
         );
         if let Some(inbox) = &link.send {
-            inbox.post(ToSocket::Send(SendPipe::Wire(sender)));
+            inbox.post(ToSocket::Send(SendPipe::Wire(sender), None));
         }
         let inbound = link.receive.as_ref().map(|inbox| {
             let (writer, reader) = inbound::pipe(
@@ -162,16 +252,10 @@ impl SocketCore {
                 io.ready(),
                 inbox.clone() as Arc<dyn Ready>,
             );
-            inbox.post(ToSocket::Receive(ReceivePipe::Wire(reader)));
+            inbox.post(ToSocket::Receive(ReceivePipe::Wire(reader), None));
             writer
         });
-        let dial = Dial {
-            socket: link.clone(),
-            endpoint: endpoint.clone(),
-            drainer,
-            inbound,
-        };
-        io.post(ToReactor::Dial(Box::new(dial)));
+        Some((drainer, inbound))
     }
 
     pub(crate) fn unbind<E>(&mut self, endpoint: E) -> Result<(), DetachError>
@@ -214,7 +298,10 @@ impl SocketCore {
                 endpoint: endpoint.to_string(),
             });
         };
-        let Dialed { endpoint, pipe, io } = self.dialed.remove(index);
+        let Dialed {
+            endpoint, pipe, io, ..
+        } = self.dialed.remove(index);
+        self.link.part_from(pipe);
         let pipe = match &endpoint {
             Endpoint::Inproc(name) => inproc::disconnect(&self.context, self.link.id, name).unwrap_or(pipe),
             _ => pipe,
@@ -236,6 +323,8 @@ impl SocketCore {
 impl Drop for SocketCore {
     fn drop(&mut self) {
         self.link.close();
+        // Publishers of this context learn of the end by it.
+        self.link.wanted().local.clear();
         inproc::close(&self.context, self.link.id);
         self.context.unregister(&self.link);
     }

@@ -1,13 +1,18 @@
 //! Messages to frames and back, on the application's side of a pipe.
 
+use std::ops::Range;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
 use crate::message::{Builder, Message, PartRef};
 use crate::pipe::chain::Consumer;
 use crate::pipe::outbound::Sender;
 use crate::pipe::recycle::Spares;
-use crate::wire::frame::{Header, encode_header};
+use crate::wire::frame::{HEADER_BYTES_MAX, Header, encode_header};
 
 /// Bodies from this length on are kept by reference instead of copied into the pipe.
-pub(crate) const BY_REFERENCE_MIN: usize = 4096;
+pub(crate) const BY_REFERENCE_MIN: usize = 4096 - HEADER_BYTES_MAX;
 
 /// Appends the message to the pipe, which must have room.
 #[inline]
@@ -49,6 +54,84 @@ fn frame(pipe: &mut Sender, part: PartRef<'_>, more: bool, spares: &mut Spares<u
     }
 }
 
+/// A message that is framed once, for many pipes.
+pub(crate) struct Framed {
+    bytes: Vec<u8>,
+    pieces: SmallVec<[Piece; 4]>,
+}
+
+/// Goes into a pipe as one run of bytes, or as a header and a body by reference.
+enum Piece {
+    Frames(Range<usize>),
+    Shared { header: Range<usize>, body: Bytes },
+}
+
+impl Framed {
+    /// Bodies from `by_reference_min` bytes on are not copied.
+    pub(crate) fn new(message: &Message, by_reference_min: usize) -> Framed {
+        let mut framed = Framed {
+            bytes: Vec::new(),
+            pieces: SmallVec::new(),
+        };
+        let mut parts = message.part_refs().peekable();
+        while let Some(part) = parts.next() {
+            framed.part(part, parts.peek().is_some(), by_reference_min);
+        }
+        framed
+    }
+
+    fn part(&mut self, part: PartRef<'_>, more: bool, by_reference_min: usize) {
+        let mut header = [0; 9];
+        let start = self.bytes.len();
+        let (shared, body): (_, &[u8]) = match &part {
+            PartRef::Shared(body) => (Some(*body), body),
+            PartRef::Slice(body) => (None, body),
+        };
+        let length = encode_header(more, body.len(), &mut header);
+        self.bytes.extend_from_slice(&header[..length]);
+        if let Some(shared) = shared.filter(|body| body.len() >= by_reference_min) {
+            self.pieces.push(Piece::Shared {
+                header: start..self.bytes.len(),
+                body: shared.clone(),
+            });
+            return;
+        }
+        self.bytes.extend_from_slice(body);
+        let end = self.bytes.len();
+        match self.pieces.last_mut() {
+            Some(Piece::Frames(run)) if end - run.start <= RUN_BYTES_MAX => run.end = end,
+            _ => self.pieces.push(Piece::Frames(start..end)),
+        }
+    }
+
+    /// Appends the message to a pipe, which must have room.
+    pub(crate) fn append(&self, pipe: &mut Sender, spares: &mut Spares<u8>) {
+        for piece in &self.pieces {
+            match piece {
+                Piece::Frames(run) => pipe.frame(&[], &self.bytes[run.clone()], spares),
+                Piece::Shared { header, body } => {
+                    pipe.frame_by_reference(&self.bytes[header.clone()], body.clone());
+                }
+            }
+        }
+        pipe.finish_message_quietly();
+    }
+}
+
+/// What is appended to a pipe in one go fits a segment.
+const RUN_BYTES_MAX: usize = BY_REFERENCE_MIN;
+
+/// Appends a small message to a pipe, which must have room, without waking anybody. False if it is not small.
+#[inline]
+pub(crate) fn append_small(pipe: &mut Sender, message: &Message, spares: &mut Spares<u8>) -> bool {
+    let Some((block, length)) = message.single_small() else {
+        return false;
+    };
+    pipe.frame_prefix(&[0, length], block, length.into(), spares);
+    pipe.finish_message_quietly();
+    true
+}
+
 /// Takes the next message out of the chain, which holds whole messages only, and at least one.
 #[inline]
 pub(crate) fn receive(chain: &mut Consumer<u8>) -> Message {
@@ -63,6 +146,13 @@ pub(crate) fn receive(chain: &mut Consumer<u8>) -> Message {
         }
     }
     receive_parts(chain)
+}
+
+/// The body of the first of these frames, if all of it is here.
+#[inline]
+pub(crate) fn first_part(frames: &[u8]) -> Option<&[u8]> {
+    let header = Header::parse(frames).ok()??;
+    frames[header.header_bytes..].get(..body_bytes(&header))
 }
 
 /// The general case: several parts, or bodies by reference.

@@ -9,11 +9,16 @@ use std::task::Waker;
 
 use crate::context;
 use crate::error::{BindError, ConnectError};
-use crate::mailbox::{ReceivePipe, SendPipe, SocketId, SocketLink, ToSocket};
+use crate::mailbox::{Holder, ReceivePipe, SendPipe, SocketId, SocketLink, ToReactor, ToSocket};
 use crate::message::Message;
+use crate::monitor::{Event, Reason};
+use crate::options::OnDuplicate;
+use crate::peer_id::PeerId;
 use crate::pipe::PipeId;
-use crate::pipe::inbound::{self, Reader};
+use crate::pipe::inbound::{self, Reader, Writer};
 use crate::pipe::inbox::{Inbox, Ready, Relay, wake};
+use crate::pipe::recycle::Spares;
+use crate::wire::socket_type::SocketType;
 
 /// The names of a context, and who is connected to whom.
 #[derive(Default)]
@@ -32,27 +37,34 @@ struct Name {
 struct Connector {
     socket: Arc<SocketLink>,
     pipe: PipeId,
-    /// The reading end of what it sends, and where that end's news will have to go.
+    /// The reading end of what it sends, and where that end's news will have to go; for sockets that let messages wait for
+    /// a peer.
     sends: Option<(Reader<Message>, Arc<Relay>)>,
+    /// What a ROUTER calls the binder.
+    name: Option<PeerId>,
 }
 
 /// A connection that was made. It stays listed until one side closes or the connector disconnects.
 struct Attached {
-    binder: SocketId,
+    binder: Arc<SocketLink>,
     connector: Arc<SocketLink>,
     pipe: PipeId,
-    name: String,
+    address: String,
+    /// What a ROUTER that connects calls the binder, as the application chose it.
+    chosen: Option<PeerId>,
+    /// The names under which the two know each other, for those that are ROUTERs: of the binder, of the connector.
+    known_as: (Option<PeerId>, Option<PeerId>),
 }
 
 /// What a change of the names leads to. It is carried out when their lock is free again, because it wakes sockets and
 /// drops ends of pipes, and a waker is anybody's code.
-#[derive(Default)]
-struct Consequences {
+struct Consequences<'a> {
+    context: &'a context::Inner,
     wakers: Vec<Waker>,
     drops: Vec<Connector>,
 }
 
-impl Consequences {
+impl Consequences<'_> {
     /// Posts at once, under the lock: so it comes before whatever a socket does that disconnects or closes afterwards.
     fn post(&mut self, inbox: &Inbox<ToSocket>, item: ToSocket) {
         self.wakers.extend(inbox.post_quietly(item));
@@ -65,8 +77,12 @@ impl Consequences {
 }
 
 /// Does something to the names, and then what follows from it.
-fn change<R>(context: &context::Inner, action: impl FnOnce(&mut Names, &mut Consequences) -> R) -> R {
-    let mut consequences = Consequences::default();
+fn change<R>(context: &context::Inner, action: impl FnOnce(&mut Names, &mut Consequences<'_>) -> R) -> R {
+    let mut consequences = Consequences {
+        context,
+        wakers: Vec::new(),
+        drops: Vec::new(),
+    };
     let result = {
         let mut names = context.names.lock().unwrap_or_else(PoisonError::into_inner);
         let result = action(&mut names, &mut consequences);
@@ -80,69 +96,70 @@ fn change<R>(context: &context::Inner, action: impl FnOnce(&mut Names, &mut Cons
 }
 
 /// Binds the name and attaches whoever waits for it.
-pub(crate) fn bind(context: &context::Inner, socket: &Arc<SocketLink>, name: &str) -> Result<(), BindError> {
+pub(crate) fn bind(
+    context: &context::Inner,
+    socket: &Arc<SocketLink>,
+    address: &str,
+) -> Result<(), BindError> {
     change(context, |names, then| {
-        let entry = names.names.entry(name.to_owned()).or_default();
+        let entry = names.names.entry(address.to_owned()).or_default();
         if entry.binder.is_some() {
             return Err(BindError::AddressInUse {
-                endpoint: format!("inproc://{name}"),
+                endpoint: format!("inproc://{address}"),
             });
         }
         entry.binder = Some(socket.clone());
-        // Connectors of another type go on waiting: the next binder may be theirs.
-        let (attached, waiting) = std::mem::take(&mut entry.parked)
-            .into_iter()
-            .partition(|connector| connector.socket.socket_type.accepts(socket.socket_type));
-        entry.parked = waiting;
-        for connector in attached {
-            names.attach(socket, connector, name, then);
-        }
+        names.attach_parked(address, then);
         Ok(())
     })
 }
 
-/// Connects to the name, now or when it is bound.
+/// Connects to the name, now or when it is bound. `name` is what a ROUTER calls the binder.
 pub(crate) fn connect(
     context: &context::Inner,
     socket: &Arc<SocketLink>,
-    name: &str,
+    address: &str,
     pipe: PipeId,
+    name: Option<&PeerId>,
 ) -> Result<(), ConnectError> {
     change(context, |names, then| {
-        if let Some(binder) = names.names.get(name).and_then(|entry| entry.binder.as_ref()) {
+        if let Some(binder) = names.names.get(address).and_then(|entry| entry.binder.as_ref()) {
             if !socket.socket_type.accepts(binder.socket_type) {
                 return Err(ConnectError::IncompatiblePeer {
-                    endpoint: format!("inproc://{name}"),
+                    endpoint: format!("inproc://{address}"),
                     ours: socket.socket_type,
                     theirs: binder.socket_type,
                 });
             }
         }
-        names.dial(socket, name, pipe, then);
+        names.dial(socket, address, pipe, name.cloned(), then);
         Ok(())
     })
 }
 
 /// Gives the name up. Connections that were made stay.
-pub(crate) fn unbind(context: &context::Inner, socket: SocketId, name: &str) {
+pub(crate) fn unbind(context: &context::Inner, socket: SocketId, address: &str) {
     change(context, |names, _| {
-        if let Some(entry) = names.names.get_mut(name) {
+        if let Some(entry) = names.names.get_mut(address) {
             entry.unbind(socket);
         }
     });
 }
 
 /// Forgets a connector, and says which pipe is to be taken from it.
-pub(crate) fn disconnect(context: &context::Inner, socket: SocketId, name: &str) -> Option<PipeId> {
+pub(crate) fn disconnect(context: &context::Inner, socket: SocketId, address: &str) -> Option<PipeId> {
     change(context, |names, then| {
         if let Some(index) = names
             .attached
             .iter()
-            .position(|it| it.connector.id == socket && it.name == name)
+            .position(|it| it.connector.id == socket && it.address == address)
         {
-            return Some(names.attached.swap_remove(index).pipe);
+            let attached = names.attached.swap_remove(index);
+            attached.part();
+            names.attach_waiting(&attached.binder, then);
+            return Some(attached.pipe);
         }
-        let entry = names.names.get_mut(name)?;
+        let entry = names.names.get_mut(address)?;
         let index = entry
             .parked
             .iter()
@@ -151,6 +168,28 @@ pub(crate) fn disconnect(context: &context::Inner, socket: SocketId, name: &str)
         let pipe = connector.pipe;
         then.drops.push(connector);
         Some(pipe)
+    })
+}
+
+/// Makes a connection anew, without what is in its pipes, and says which pipe its connector has now. The caller drops its
+/// own ends of the old ones.
+pub(crate) fn renew(context: &context::Inner, pipe: PipeId) -> Option<PipeId> {
+    let fresh = context.next_id();
+    change(context, |names, then| {
+        if let Some(index) = names.attached.iter().position(|it| it.pipe == pipe) {
+            let it = names.attached.swap_remove(index);
+            it.part();
+            names.dial(&it.connector, &it.address, fresh, it.chosen.clone(), then);
+            return Some(fresh);
+        }
+        let (address, index) = names.names.iter().find_map(|(address, entry)| {
+            let index = entry.parked.iter().position(|connector| connector.pipe == pipe)?;
+            Some((address.clone(), index))
+        })?;
+        let connector = names.names.get_mut(&address)?.parked.remove(index);
+        names.dial(&connector.socket, &address, fresh, connector.name.clone(), then);
+        then.drops.push(connector);
+        Some(fresh)
     })
 }
 
@@ -167,78 +206,229 @@ pub(crate) fn close(context: &context::Inner, socket: SocketId) {
         }
         let (left, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut names.attached)
             .into_iter()
-            .filter(|it| it.connector.id != socket)
-            .partition(|it| it.binder == socket);
+            .partition(|it| it.connector.id == socket || it.binder.id == socket);
         names.attached = kept;
-        for Attached { connector, name, .. } in left {
-            names.dial(&connector, &name, context.next_id(), then);
+        for it in &left {
+            it.part();
+        }
+        for it in left {
+            if it.connector.id == socket {
+                names.attach_waiting(&it.binder, then);
+            } else {
+                let pipe = context.next_id();
+                names.dial(&it.connector, &it.address, pipe, it.chosen, then);
+            }
         }
     });
 }
 
 impl Names {
-    fn dial(&mut self, socket: &Arc<SocketLink>, name: &str, pipe: PipeId, then: &mut Consequences) {
-        let sends = socket.send.clone().map(|inbox| {
-            let relay = Arc::new(Relay::default());
-            let (writer, reader) = inbound::pipe::<Message>(
-                pipe,
-                socket.options.send_hwm,
-                &socket.message_pool,
-                inbox.clone(),
-                relay.clone() as Arc<dyn Ready>,
-            );
-            then.post(&inbox, ToSocket::Send(SendPipe::Inproc(writer)));
-            (reader, relay)
-        });
-        let connector = Connector {
-            socket: socket.clone(),
-            pipe,
-            sends,
-        };
-        let entry = self.names.entry(name.to_owned()).or_default();
-        match entry.binder.clone() {
+    fn dial(
+        &mut self,
+        socket: &Arc<SocketLink>,
+        address: &str,
+        pipe: PipeId,
+        name: Option<PeerId>,
+        then: &mut Consequences<'_>,
+    ) {
+        let connector = new_connector(socket, pipe, name, then);
+        let binder = self.names.get(address).and_then(|entry| entry.binder.clone());
+        let refused = match binder {
             Some(binder) if socket.socket_type.accepts(binder.socket_type) => {
-                self.attach(&binder, connector, name, then);
+                self.attach(&binder, connector, address, then)
             }
-            _ => entry.parked.push(connector),
+            _ => Some(connector),
+        };
+        if let Some(connector) = refused {
+            self.park(connector, address);
         }
     }
 
-    /// Gives both sockets their ends, the sending halves first.
+    fn park(&mut self, connector: Connector, address: &str) {
+        self.names
+            .entry(address.to_owned())
+            .or_default()
+            .parked
+            .push(connector);
+    }
+
+    /// Attaches those who wait for the name, as far as its binder takes them: connectors of another type go on waiting,
+    /// the next binder may be theirs.
+    fn attach_parked(&mut self, address: &str, then: &mut Consequences<'_>) {
+        let Some(entry) = self.names.get_mut(address) else {
+            return;
+        };
+        let Some(binder) = entry.binder.clone() else {
+            return;
+        };
+        for connector in std::mem::take(&mut entry.parked) {
+            let refused = if connector.socket.socket_type.accepts(binder.socket_type) {
+                self.attach(&binder, connector, address, then)
+            } else {
+                Some(connector)
+            };
+            if let Some(connector) = refused {
+                self.park(connector, address);
+            }
+        }
+    }
+
+    /// A peer of the binder is gone: somebody may have waited for its place or its name.
+    fn attach_waiting(&mut self, binder: &Arc<SocketLink>, then: &mut Consequences<'_>) {
+        if !matches!(binder.socket_type, SocketType::Pair | SocketType::Router) {
+            return;
+        }
+        let addresses: Vec<String> = self
+            .names
+            .iter()
+            .filter(|(_, entry)| {
+                !entry.parked.is_empty() && entry.binder.as_ref().is_some_and(|it| it.id == binder.id)
+            })
+            .map(|(address, _)| address.clone())
+            .collect();
+        for address in addresses {
+            self.attach_parked(&address, then);
+        }
+    }
+
+    /// Gives both sockets their ends, the sending halves first. Returns the connector if the binder has no place for it.
     fn attach(
         &mut self,
         binder: &Arc<SocketLink>,
-        connector: Connector,
-        name: &str,
-        then: &mut Consequences,
-    ) {
-        let Connector { socket, pipe, sends } = connector;
-        if let (Some(from), Some(to)) = (&binder.send, &socket.receive) {
-            let (writer, reader) = inbound::pipe::<Message>(
-                pipe,
-                binder.options.send_hwm,
-                &binder.message_pool,
-                from.clone(),
-                to.clone() as Arc<dyn Ready>,
-            );
-            reader.attach();
-            then.post(from, ToSocket::Send(SendPipe::Inproc(writer)));
-            then.post(to, ToSocket::Receive(ReceivePipe::Inproc(reader)));
+        mut connector: Connector,
+        address: &str,
+        then: &mut Consequences<'_>,
+    ) -> Option<Connector> {
+        let pipe = connector.pipe;
+        if !binder.pair_with(pipe) {
+            refuse(binder, &connector, address, Reason::AlreadyPaired);
+            return Some(connector);
         }
-        if let (Some((reader, relay)), Some(to)) = (sends, &binder.receive) {
-            relay.lead_to(to.clone());
-            reader.attach();
-            then.post(to, ToSocket::Receive(ReceivePipe::Inproc(reader)));
-            if let Some(inbox) = &socket.send {
-                then.wakers.extend(inbox.ready_quietly(pipe));
+        let known_as = match self.name_each_other(binder, &connector, then) {
+            Ok(names) => names,
+            Err(reason) => {
+                refuse(binder, &connector, address, reason);
+                return Some(connector);
+            }
+        };
+        let socket = connector.socket.clone();
+        let to_binder = match connector.sends.take() {
+            Some((reader, relay)) => {
+                if let Some(inbox) = &binder.receive {
+                    relay.lead_to(inbox.clone());
+                }
+                // The sender prefers peers that are there, so it has to know.
+                if let Some(inbox) = &socket.send {
+                    then.wakers.extend(inbox.ready_quietly(pipe));
+                }
+                Some(reader)
+            }
+            None => carry(&socket, binder, pipe, known_as.0.clone(), then),
+        };
+        let to_connector = carry(binder, &socket, pipe, known_as.1.clone(), then);
+        for (reader, link, name) in [
+            (to_binder, binder, &known_as.1),
+            (to_connector, &socket, &known_as.0),
+        ] {
+            if let (Some(reader), Some(inbox)) = (reader, &link.receive) {
+                reader.attach();
+                then.post(
+                    inbox,
+                    ToSocket::Receive(ReceivePipe::Inproc(reader), name.clone()),
+                );
             }
         }
         self.attached.push(Attached {
-            binder: binder.id,
+            binder: binder.clone(),
             connector: socket,
             pipe,
-            name: name.to_owned(),
+            address: address.to_owned(),
+            chosen: connector.name,
+            known_as,
         });
+        None
+    }
+
+    /// Has the sides that are ROUTERs name the other one: the names of the binder, and of the connector.
+    fn name_each_other(
+        &mut self,
+        binder: &Arc<SocketLink>,
+        connector: &Connector,
+        then: &mut Consequences<'_>,
+    ) -> Result<(Option<PeerId>, Option<PeerId>), Reason> {
+        let chosen = connector.name.clone().or_else(|| identity(binder));
+        let of_binder = self.name_peer(&connector.socket, chosen, connector.pipe, then)?;
+        match self.name_peer(binder, identity(&connector.socket), connector.pipe, then) {
+            Ok(of_connector) => Ok((of_binder, of_connector)),
+            Err(reason) => {
+                if let Some(name) = of_binder {
+                    release(&connector.socket, &name, connector.pipe);
+                }
+                Err(reason)
+            }
+        }
+    }
+
+    /// The name that a ROUTER gives the peer of a pipe; none for other types.
+    fn name_peer(
+        &mut self,
+        router: &Arc<SocketLink>,
+        name: Option<PeerId>,
+        pipe: PipeId,
+        then: &mut Consequences<'_>,
+    ) -> Result<Option<PeerId>, Reason> {
+        if router.socket_type != SocketType::Router {
+            return Ok(None);
+        }
+        let holder = Holder { pipe, reactor: None };
+        let previous = match router.identities().claim(name.clone(), holder.clone()) {
+            Ok(name) => return Ok(Some(name)),
+            Err(previous) if router.options.on_duplicate == OnDuplicate::TakeOver => {
+                std::mem::replace(previous, holder)
+            }
+            // A peer in this process needs no sign of life, and one elsewhere cannot be waited for here.
+            Err(_) => {
+                return Err(Reason::DuplicateIdentity {
+                    identity: name.map_or_else(String::new, |name| name.to_string()),
+                });
+            }
+        };
+        let text = name.as_ref().map_or_else(String::new, PeerId::to_string);
+        match previous.reactor {
+            Some(reactor) => reactor.post(ToReactor::Abort {
+                pipe: previous.pipe,
+                reason: Reason::IdentityTakenOver { identity: text },
+            }),
+            None => self.detach(router, previous.pipe, then),
+        }
+        Ok(name)
+    }
+
+    /// Takes a peer from a ROUTER; its connector waits for the name to be free.
+    fn detach(&mut self, router: &Arc<SocketLink>, pipe: PipeId, then: &mut Consequences<'_>) {
+        let Some(index) = self.attached.iter().position(|it| it.pipe == pipe) else {
+            return;
+        };
+        let it = self.attached.swap_remove(index);
+        for inbox in [&router.send, &router.receive].into_iter().flatten() {
+            then.post(inbox, ToSocket::Detach(pipe));
+        }
+        let fresh = then.context.next_id();
+        let connector = new_connector(&it.connector, fresh, it.chosen, then);
+        self.park(connector, &it.address);
+    }
+}
+
+impl Attached {
+    /// The two no longer know each other.
+    fn part(&self) {
+        self.binder.part_from(self.pipe);
+        let (of_binder, of_connector) = &self.known_as;
+        for (router, name) in [(&self.connector, of_binder), (&self.binder, of_connector)] {
+            if let Some(name) = name {
+                release(router, name, self.pipe);
+            }
+        }
     }
 }
 
@@ -247,5 +437,123 @@ impl Name {
         if self.binder.as_ref().is_some_and(|binder| binder.id == socket) {
             self.binder = None;
         }
+    }
+}
+
+/// A connector with a pipe of its own for what it sends, if it is of a type whose messages wait for a peer.
+fn new_connector(
+    socket: &Arc<SocketLink>,
+    pipe: PipeId,
+    name: Option<PeerId>,
+    then: &mut Consequences<'_>,
+) -> Connector {
+    let inbox = socket.send.as_ref().filter(|_| !socket.has_passing_pipes());
+    let sends = inbox.map(|inbox| {
+        let relay = Arc::new(Relay::default());
+        let (mut writer, reader) = inbound::pipe::<Message>(
+            pipe,
+            socket.options.send_hwm,
+            &socket.message_pool,
+            inbox.clone(),
+            relay.clone() as Arc<dyn Ready>,
+        );
+        greet(socket, &mut writer);
+        then.post(inbox, ToSocket::Send(SendPipe::Inproc(writer), None));
+        (reader, relay)
+    });
+    Connector {
+        socket: socket.clone(),
+        pipe,
+        sends,
+        name,
+    }
+}
+
+fn release(router: &SocketLink, name: &PeerId, pipe: PipeId) {
+    router.identities().release(name, |holder| holder.pipe == pipe);
+}
+
+fn identity(socket: &SocketLink) -> Option<PeerId> {
+    PeerId::new(socket.options.identity.clone()).ok()
+}
+
+/// Tells both sides' monitors that a connection was not made.
+fn refuse(binder: &SocketLink, connector: &Connector, address: &str, reason: Reason) {
+    for link in [binder, &*connector.socket] {
+        link.monitors.report(|| Event::HandshakeFailed {
+            endpoint: format!("inproc://{address}"),
+            peer: format!("inproc://{address}"),
+            reason: reason.clone(),
+        });
+    }
+}
+
+/// Makes a way for messages from one socket to another, if there is to be one, and gives the sending socket its end.
+/// `name` is what a ROUTER that sends calls the receiver.
+fn carry(
+    from: &Arc<SocketLink>,
+    to: &Arc<SocketLink>,
+    pipe: PipeId,
+    name: Option<PeerId>,
+    then: &mut Consequences<'_>,
+) -> Option<Reader<Message>> {
+    let receive = to.receive.clone()?;
+    if from.socket_type.is_subscriber() {
+        return carry_subscriptions(from, pipe, receive);
+    }
+    let send = from.send.as_ref()?;
+    let (mut writer, reader) = inbound::pipe::<Message>(
+        pipe,
+        from.options.send_hwm,
+        &from.message_pool,
+        send.clone(),
+        receive as Arc<dyn Ready>,
+    );
+    greet(from, &mut writer);
+    then.post(send, ToSocket::Send(SendPipe::Inproc(writer), name));
+    Some(reader)
+}
+
+/// Subscriptions go to a publisher of the same context as messages, and are never too many: they are the memory of the
+/// subscriber itself.
+fn carry_subscriptions(
+    from: &Arc<SocketLink>,
+    pipe: PipeId,
+    receive: Arc<Inbox<ToSocket>>,
+) -> Option<Reader<Message>> {
+    let owner = from.receive.clone()?;
+    let (mut writer, reader) = inbound::pipe::<Message>(
+        pipe,
+        u64::MAX,
+        &from.message_pool,
+        owner,
+        receive as Arc<dyn Ready>,
+    );
+    let mut wanted = from.wanted();
+    let mut spares = Spares::new(from.message_pool.clone());
+    for topic in wanted.interests.topics() {
+        writer.push(subscription(true, topic), &mut spares);
+    }
+    wanted.local.retain(|writer| !writer.is_abandoned());
+    wanted.local.push(writer);
+    Some(reader)
+}
+
+/// A subscription, or the end of one, as a message (ZeroMQ RFC 29).
+pub(crate) fn subscription(wanted: bool, topic: &[u8]) -> Message {
+    let mut body = Vec::with_capacity(1 + topic.len());
+    body.push(wanted.into());
+    body.extend_from_slice(topic);
+    Message::from(body)
+}
+
+/// Puts in what a peer is to get before anything else.
+fn greet(from: &SocketLink, writer: &mut Writer<Message>) {
+    let mut spares = Spares::new(from.message_pool.clone());
+    if from.options.probe {
+        writer.push(Message::new(), &mut spares);
+    }
+    if let Some(welcome) = &from.options.welcome {
+        writer.push(welcome.clone(), &mut spares);
     }
 }

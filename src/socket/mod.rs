@@ -5,16 +5,33 @@
 //! | [`builder`] | options before a socket exists |
 //! | [`core`] | binding, connecting, closing: the same for every type |
 //! | [`send_half`], [`receive_half`] | the pipes of each direction and who is next |
+//! | [`dealing`], [`fan_out`] | sending to whoever is next, and to everyone who wants it |
 //! | [`framing`] | messages to frames and back |
 //! | [`inproc`] | connections inside a context |
 //! | [`park`] | a thread that waits for its inbox |
+//! | [`methods`] | the methods that socket types share |
+//! | [`split`], [`shared`] | sockets for more than one thread |
 //! | [`pipeline`] | PUSH and PULL |
+//! | [`pair`] | PAIR |
+//! | [`pubsub`], [`xpubsub`] | PUB and SUB, and those that see subscriptions: XPUB and XSUB |
+//! | [`reqrep`] | REQ and REP |
+//! | [`router`] | DEALER and ROUTER |
 
 pub(crate) mod builder;
 pub(crate) mod core;
+pub(crate) mod dealing;
+pub(crate) mod fan_out;
 pub(crate) mod framing;
 pub(crate) mod inproc;
+pub(crate) mod methods;
+pub(crate) mod pair;
 pub(crate) mod park;
 pub(crate) mod pipeline;
+pub(crate) mod pubsub;
 pub(crate) mod receive_half;
+pub(crate) mod reqrep;
+pub(crate) mod router;
 pub(crate) mod send_half;
+pub(crate) mod split;
+pub(crate) mod subscribing;
+pub(crate) mod xpubsub;

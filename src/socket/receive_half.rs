@@ -11,23 +11,54 @@ use super::{framing, park};
 use crate::context;
 use crate::mailbox::{ReceivePipe, ToSocket};
 use crate::message::Message;
+use crate::peer_id::PeerId;
 use crate::pipe::PipeId;
 use crate::pipe::inbound::{Reader, Settled};
 use crate::pipe::inbox::Inbox;
 use crate::routing::fair_queue::FairQueue;
+use crate::routing::topics::Topics;
 
 pub(crate) struct ReceiveHalf {
     /// Keeps the I/O threads alive.
     _context: Arc<context::Inner>,
     inbox: Arc<Inbox<ToSocket>>,
-    pipes: Slab<Pipe>,
+    pipes: Slab<Entry>,
     keys: HashMap<PipeId, usize>,
     queue: FairQueue,
+    /// What a subscriber lets through.
+    filter: Option<Filter>,
+    /// A message that went through the filter, and had to be taken out of its pipe for that.
+    held: Option<Message>,
+    /// Peers that are gone, and connections that are: kept for sockets that ask for them.
+    departures: Option<Vec<Departure>>,
     /// The I/O thread failed.
     died: bool,
     patience: park::Patience,
     items: Vec<ToSocket>,
     ready: Vec<PipeId>,
+}
+
+struct Entry {
+    pipe: Pipe,
+    /// What a ROUTER calls the peer.
+    name: Option<PeerId>,
+}
+
+/// What a subscriber lets through.
+#[derive(Default)]
+pub(crate) struct Filter {
+    pub(crate) topics: Topics,
+    /// Lets through what matches no topic instead.
+    pub(crate) inverted: bool,
+}
+
+/// The end of a connection, after everything that came over it was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// The connection is lost, and will be made again, when so many messages of ours were finished.
+    Connection { pipe: PipeId, finished: u64 },
+    /// The peer is gone for good.
+    Peer { pipe: PipeId },
 }
 
 enum Pipe {
@@ -36,10 +67,12 @@ enum Pipe {
 }
 
 /// Why no message was received.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Nothing {
     Empty,
     IoThreadDied,
+    WrongState,
+    PeerLost,
 }
 
 impl ReceiveHalf {
@@ -50,6 +83,9 @@ impl ReceiveHalf {
             pipes: Slab::new(),
             keys: HashMap::new(),
             queue: FairQueue::default(),
+            filter: None,
+            held: None,
+            departures: None,
             died: false,
             patience: park::Patience::default(),
             items: Vec::new(),
@@ -57,15 +93,38 @@ impl ReceiveHalf {
         }
     }
 
+    /// Has messages go through a filter.
+    pub(crate) fn with_filter(mut self, filter: Filter) -> ReceiveHalf {
+        self.filter = Some(filter);
+        self
+    }
+
+    /// Has [`departures`](Self::departures) kept.
+    pub(crate) fn with_departures(mut self) -> ReceiveHalf {
+        self.departures = Some(Vec::new());
+        self
+    }
+
+    /// The topics of the filter, if there is one.
+    pub(crate) fn topics(&mut self) -> Option<&mut Topics> {
+        self.filter.as_mut().map(|filter| &mut filter.topics)
+    }
+
+    /// Who left since this was last called.
+    pub(crate) fn departures(&mut self) -> Vec<Departure> {
+        self.departures.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     /// Whether a message can be taken at once. It looks no further than the peer whose turn it is, and says no while there
     /// is news to see to: the quick way past [`look`](Self::look).
     #[inline]
     pub(crate) fn is_ready(&mut self) -> bool {
         !self.inbox.is_filled()
+            && self.filter.is_none()
             && self
                 .queue
                 .current()
-                .is_some_and(|key| self.pipes[key].is_filled())
+                .is_some_and(|key| self.pipes[key].pipe.is_filled())
     }
 
     /// Takes the message of the peer whose turn it is, which [`is_ready`](Self::is_ready) or [`look`](Self::look) has
@@ -73,10 +132,22 @@ impl ReceiveHalf {
     /// from one `Option` or `Result` into the next.
     #[inline]
     pub(crate) fn take(&mut self) -> Message {
+        if self.filter.is_some() {
+            if let Some(message) = self.held.take() {
+                return message;
+            }
+        }
         let key = self.queue.current().expect("a peer was found ready");
-        let message = self.pipes[key].take();
+        let message = self.pipes[key].pipe.take();
         self.queue.advance();
         message
+    }
+
+    /// The pipe and the name of the peer whose message [`take`](Self::take) will take. Not for filtered sockets.
+    pub(crate) fn source(&self) -> (PipeId, Option<&PeerId>) {
+        let key = self.queue.current().expect("a peer was found ready");
+        let entry = &self.pipes[key];
+        (entry.pipe.id(), entry.name.as_ref())
     }
 
     /// Finds the next peer that has a message, one from each in turn.
@@ -84,17 +155,42 @@ impl ReceiveHalf {
         if self.inbox.is_filled() {
             self.collect();
         }
+        if self.held.is_some() {
+            return Ok(());
+        }
         while let Some(key) = self.queue.current() {
-            if self.pipes[key].is_filled() {
+            if !self.pipes[key].pipe.is_filled() {
+                self.settle(key);
+            } else if self.passes(key) {
                 return Ok(());
             }
-            self.settle(key);
         }
         Err(if self.died {
             Nothing::IoThreadDied
         } else {
             Nothing::Empty
         })
+    }
+
+    /// Lets the next message of a peer through the filter, or throws it away.
+    #[inline]
+    fn passes(&mut self, key: usize) -> bool {
+        let Some(filter) = &self.filter else {
+            return true;
+        };
+        let pipe = &mut self.pipes[key].pipe;
+        match pipe.first_part() {
+            Some(part) if filter.passes(part) => return true,
+            Some(_) => drop(pipe.take()),
+            None => {
+                let message = pipe.take();
+                if filter.passes(message.as_bytes()) {
+                    self.held = Some(message);
+                }
+            }
+        }
+        self.queue.advance();
+        self.held.is_some()
     }
 
     /// Waits for a peer that has a message, until the deadline.
@@ -108,18 +204,51 @@ impl ReceiveHalf {
         }
     }
 
+    /// Waits for news, whether or not messages are there, until the deadline: then it returns false.
+    pub(crate) fn wait_inbox(&mut self, deadline: Option<Instant>) -> bool {
+        park::wait(&self.inbox, &mut self.patience, deadline)
+    }
+
+    /// Whether there is no news and no peer that may have a message.
+    #[inline]
+    pub(crate) fn is_quiet(&self) -> bool {
+        !self.inbox.is_filled() && !self.has_current()
+    }
+
+    /// Whether the I/O thread has failed.
+    pub(crate) fn has_died(&self) -> bool {
+        self.died
+    }
+
+    /// Waits for news after [`look`](Self::look) found nothing, until the deadline: then it returns false.
+    pub(crate) fn wait_for_news(&mut self, deadline: Option<Instant>) -> bool {
+        self.spin();
+        self.has_current() && deadline.is_none_or(|deadline| Instant::now() < deadline)
+            || park::wait(&self.inbox, &mut self.patience, deadline)
+    }
+
     /// Finds a peer that has a message, or wakes the task when there may be one.
-    pub(crate) fn poll_look(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<(), Nothing>> {
+    pub(crate) fn poll_look(&mut self, task: &TaskContext<'_>) -> Poll<Result<(), Nothing>> {
         loop {
             match self.look() {
                 Err(Nothing::Empty) => {
-                    if self.inbox.sleep(task.waker()) {
+                    if self.sleep(task) {
                         return Poll::Pending;
                     }
                 }
                 done => return Poll::Ready(done),
             }
         }
+    }
+
+    /// Has the task woken at the next news. False if there is news already, or a message that was not looked at yet.
+    pub(crate) fn sleep(&self, task: &TaskContext<'_>) -> bool {
+        !self.has_current() && self.inbox.sleep(task.waker())
+    }
+
+    /// Whether a peer may have a message that was not looked at yet.
+    fn has_current(&self) -> bool {
+        self.queue.current().is_some()
     }
 
     /// Looks at a pipe that ran dry for a moment longer, before its writer is asked to ring the bell: in a steady flow
@@ -130,7 +259,7 @@ impl ReceiveHalf {
         }
         if let Some(key) = self.queue.current() {
             for _ in 0..SPINS {
-                if self.pipes[key].is_filled() || self.inbox.is_filled() {
+                if self.pipes[key].pipe.is_filled() || self.inbox.is_filled() {
                     return;
                 }
                 std::hint::spin_loop();
@@ -140,7 +269,7 @@ impl ReceiveHalf {
 
     #[cold]
     fn settle(&mut self, key: usize) {
-        match self.pipes[key].settle() {
+        match self.pipes[key].pipe.settle() {
             Settled::Ready => {}
             Settled::Quiet => self.queue.drop_current(),
             Settled::Ended => {
@@ -156,14 +285,17 @@ impl ReceiveHalf {
         self.inbox.take(&mut items, &mut ready);
         for item in items.drain(..) {
             match item {
-                ToSocket::Receive(pipe) => self.attach(pipe),
+                ToSocket::Receive(pipe, name) => self.attach(pipe, name),
                 ToSocket::Detach(id) => {
                     if let Some(key) = self.keys.get(&id).copied() {
-                        self.pipes[key].detach();
+                        self.pipes[key].pipe.detach();
                     }
                 }
+                ToSocket::Lost { pipe, finished } => {
+                    self.departed(Departure::Connection { pipe, finished });
+                }
                 ToSocket::IoThreadDied => self.died = true,
-                ToSocket::Send(_) => debug_assert!(false, "send pipes go to the send half"),
+                ToSocket::Send(..) => debug_assert!(false, "send pipes go to the send half"),
             }
         }
         for id in ready.drain(..) {
@@ -174,21 +306,47 @@ impl ReceiveHalf {
         (self.items, self.ready) = (items, ready);
     }
 
-    fn attach(&mut self, pipe: ReceivePipe) {
+    /// Lets go of a peer, with all that came from it.
+    pub(crate) fn let_go(&mut self, pipe: PipeId) {
+        if let Some(key) = self.keys.get(&pipe).copied() {
+            self.remove(key);
+        }
+    }
+
+    /// Throws away what has come from a peer so far.
+    pub(crate) fn skip_all(&mut self, pipe: PipeId, messages_max: u64) {
+        if let Some(key) = self.keys.get(&pipe).copied() {
+            for _ in 0..messages_max {
+                if !self.pipes[key].pipe.is_filled() {
+                    return;
+                }
+                drop(self.pipes[key].pipe.take());
+            }
+        }
+    }
+
+    fn departed(&mut self, departure: Departure) {
+        if let Some(departures) = &mut self.departures {
+            departures.push(departure);
+        }
+    }
+
+    fn attach(&mut self, pipe: ReceivePipe, name: Option<PeerId>) {
         let pipe = match pipe {
             ReceivePipe::Wire(pipe) => Pipe::Wire(pipe),
             ReceivePipe::Inproc(pipe) => Pipe::Inproc(pipe),
         };
         let id = pipe.id();
-        let key = self.pipes.insert(pipe);
+        let key = self.pipes.insert(Entry { pipe, name });
         self.keys.insert(id, key);
         self.queue.push(key);
     }
 
     fn remove(&mut self, key: usize) {
-        let pipe = self.pipes.remove(key);
-        self.keys.remove(&pipe.id());
+        let pipe = self.pipes.remove(key).pipe.id();
+        self.keys.remove(&pipe);
         self.queue.remove(key);
+        self.departed(Departure::Peer { pipe });
     }
 }
 
@@ -196,6 +354,13 @@ impl Drop for ReceiveHalf {
     fn drop(&mut self) {
         // Peers that were attached and not seen yet are dropped with the rest, so that their other side learns of it.
         self.inbox.take(&mut self.items, &mut self.ready);
+    }
+}
+
+impl Filter {
+    #[inline]
+    fn passes(&self, topic: &[u8]) -> bool {
+        self.topics.matches_any(topic) != self.inverted
     }
 }
 
@@ -219,6 +384,15 @@ impl Pipe {
                 pipe.took_message();
                 pipe.chain().take()
             }
+        }
+    }
+
+    /// The first part of the next message, which must be there, if it can be seen where it is.
+    #[inline]
+    fn first_part(&mut self) -> Option<&[u8]> {
+        match self {
+            Pipe::Wire(pipe) => framing::first_part(pipe.chain().peek()),
+            Pipe::Inproc(pipe) => pipe.chain().peek().first().map(Message::as_bytes),
         }
     }
 

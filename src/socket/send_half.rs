@@ -1,31 +1,34 @@
-//! The half of a socket that sends: its pipes, and which of them is next.
+//! The half of a socket that sends: its pipes, and a [`Route`] that says which of them a message goes to.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::Context as TaskContext;
 use std::time::Instant;
 
 use slab::Slab;
 
-use super::{framing, park};
+use super::framing::{self, Framed};
+use super::park;
 use crate::context;
 use crate::mailbox::{SendPipe, SocketLink, ToSocket};
 use crate::message::Message;
+use crate::options::Options;
+use crate::peer_id::PeerId;
 use crate::pipe::PipeId;
 use crate::pipe::inbound::Writer;
 use crate::pipe::inbox::Inbox;
-use crate::pipe::outbound::Sender;
+use crate::pipe::outbound::{Sender, fence_after_fan_out};
 use crate::pipe::recycle::Spares;
 use crate::routing::load_balancer::LoadBalancer;
 
-pub(crate) struct SendHalf {
+pub(crate) struct SendHalf<R> {
     /// Keeps the I/O threads alive.
     _context: Arc<context::Inner>,
     link: Arc<SocketLink>,
     inbox: Arc<Inbox<ToSocket>>,
     pipes: Slab<Pipe>,
     keys: HashMap<PipeId, usize>,
-    balancer: LoadBalancer,
+    pub(crate) route: R,
     byte_spares: Spares<u8>,
     message_spares: Spares<Message>,
     /// The I/O thread failed.
@@ -37,30 +40,65 @@ pub(crate) struct SendHalf {
     ready: Vec<PipeId>,
 }
 
+/// Knows the peers of a half by their keys, and which of them a message goes to.
+pub(crate) trait Route {
+    /// There is a peer with this key, with the name that a ROUTER has for it.
+    fn add(&mut self, _key: usize, _name: Option<PeerId>) {}
+
+    /// What is known of a peer: whether it is connected, and whether it is at its high-water mark. Called after
+    /// [`add`](Self::add), and whenever it may have changed.
+    fn set(&mut self, _key: usize, _connected: bool, _full: bool) {}
+
+    /// The peer is gone.
+    fn remove(&mut self, key: usize);
+}
+
+impl Route for LoadBalancer {
+    fn set(&mut self, key: usize, connected: bool, full: bool) {
+        LoadBalancer::set(self, key, connected, full);
+    }
+
+    fn remove(&mut self, key: usize) {
+        LoadBalancer::remove(self, key);
+    }
+}
+
 enum Pipe {
     Wire(Sender),
     Inproc(Writer<Message>),
 }
 
+/// From so many peers on, a body is shared by them from [`BY_REFERENCE_MANY_MIN`] bytes on.
+const BY_REFERENCE_PEERS_MIN: usize = 8;
+/// Here the count of references costs less than as many copies.
+const BY_REFERENCE_MANY_MIN: usize = 256;
+/// The publisher writes to idle connections itself if there are no more than these: a system call for each is what their
+/// latency is worth.
+const DIRECT_PEERS_MAX: usize = 4;
+
 /// Why a message was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Full,
     NoPeer,
     TooLarge,
     IoThreadDied,
+    WrongState,
+    PeerLost,
 }
 
-impl SendHalf {
+impl<R: Route> SendHalf<R> {
     pub(crate) fn new(
         context: Arc<context::Inner>,
         link: Arc<SocketLink>,
         inbox: Arc<Inbox<ToSocket>>,
-    ) -> SendHalf {
+        route: R,
+    ) -> SendHalf<R> {
         SendHalf {
             inbox,
             pipes: Slab::new(),
             keys: HashMap::new(),
-            balancer: LoadBalancer::default(),
+            route,
             byte_spares: Spares::new(link.byte_pool.clone()),
             message_spares: Spares::new(link.message_pool.clone()),
             died: false,
@@ -73,110 +111,136 @@ impl SendHalf {
         }
     }
 
-    /// Gives the message to the next peer that has room, or gives it back.
+    /// Takes note of what has changed since the last call, if anything has.
     #[inline]
-    pub(crate) fn try_send(&mut self, message: Message) -> Result<(), (Message, Refusal)> {
+    pub(crate) fn catch_up(&mut self) {
         if self.inbox.is_filled() {
             self.collect();
         }
-        if self.is_too_large(&message) {
-            return Err((message, Refusal::TooLarge));
-        }
-        if self.balancer.current().is_none() {
-            self.look_for_room();
-        }
-        while let Some(key) = self.balancer.current() {
-            let sent = match &mut self.pipes[key] {
-                Pipe::Wire(pipe) => {
-                    if pipe.has_room() || pipe.wait_for_room() {
-                        framing::send(pipe, &message, &mut self.byte_spares);
-                        true
-                    } else {
-                        false
-                    }
+    }
+
+    /// Gives a message to a peer, or back if the peer is at its high-water mark; then the inbox will hear when it has room.
+    #[inline]
+    pub(crate) fn give(&mut self, key: usize, message: Message) -> Result<(), Message> {
+        match &mut self.pipes[key] {
+            Pipe::Wire(pipe) => {
+                if pipe.has_room() || pipe.wait_for_room() {
+                    framing::send(pipe, &message, &mut self.byte_spares);
+                    return Ok(());
                 }
-                Pipe::Inproc(pipe) => {
-                    if pipe.has_room() || pipe.wait_for_room() {
-                        pipe.push(message, &mut self.message_spares);
-                        self.balancer.advance();
-                        return Ok(());
-                    }
-                    false
-                }
-            };
-            if sent {
-                self.balancer.advance();
-                return Ok(());
             }
-            self.balancer.set_full(key);
+            Pipe::Inproc(pipe) => {
+                if pipe.has_room() || pipe.wait_for_room() {
+                    pipe.push(message, &mut self.message_spares);
+                    return Ok(());
+                }
+            }
         }
-        let refusal = if self.died {
-            Refusal::IoThreadDied
-        } else if self.balancer.is_empty() {
-            Refusal::NoPeer
+        Err(message)
+    }
+
+    /// Whether a peer has room, or can be given some at once. Asks for no word of room.
+    #[inline]
+    pub(crate) fn make_room(&mut self, key: usize) -> bool {
+        match &mut self.pipes[key] {
+            Pipe::Wire(pipe) => pipe.make_room(),
+            Pipe::Inproc(pipe) => pipe.has_room(),
+        }
+    }
+
+    /// Gives a message to several peers, all of which have room. It is framed once, and they are woken when all have it.
+    pub(crate) fn give_all(&mut self, keys: &[usize], message: &Message) {
+        let by_reference_min = if keys.len() >= BY_REFERENCE_PEERS_MIN {
+            BY_REFERENCE_MANY_MIN
         } else {
-            Refusal::Full
+            framing::BY_REFERENCE_MIN
         };
-        Err((message, refusal))
-    }
-
-    /// Gives the message to the next peer that has room, waiting for one until the deadline.
-    pub(crate) fn send(
-        &mut self,
-        mut message: Message,
-        deadline: Option<Instant>,
-    ) -> Result<(), (Message, Refusal)> {
-        loop {
-            match self.try_send(message) {
-                Err((back, refusal @ (Refusal::Full | Refusal::NoPeer))) => {
-                    if !park::wait(&self.inbox, &mut self.patience, deadline) {
-                        return Err((back, refusal));
+        let mut framed = None;
+        for &key in keys {
+            match &mut self.pipes[key] {
+                Pipe::Wire(pipe) => {
+                    if framed.is_some() || !framing::append_small(pipe, message, &mut self.byte_spares) {
+                        framed
+                            .get_or_insert_with(|| Framed::new(message, by_reference_min))
+                            .append(pipe, &mut self.byte_spares);
                     }
-                    message = back;
                 }
-                done => return done,
+                Pipe::Inproc(pipe) => pipe.push(message.clone(), &mut self.message_spares),
+            }
+        }
+        fence_after_fan_out();
+        for &key in keys {
+            if let Pipe::Wire(pipe) = &mut self.pipes[key] {
+                pipe.wake_drain(keys.len() <= DIRECT_PEERS_MAX);
             }
         }
     }
 
-    /// Whether a send would be accepted, or fail for good; if not, the task is woken when that may have changed.
-    pub(crate) fn poll_ready(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
-        loop {
-            if self.inbox.is_filled() {
-                self.collect();
-            }
-            if self.died || self.has_room() {
-                return Poll::Ready(());
-            }
-            if self.inbox.sleep(task.waker()) {
-                return Poll::Pending;
-            }
+    /// Whether a peer has room; if not, the inbox will hear when it has.
+    pub(crate) fn has_room(&mut self, key: usize) -> bool {
+        self.pipes[key].has_room()
+    }
+
+    /// Waits for news, until the deadline: then it returns false.
+    pub(crate) fn wait(&mut self, deadline: Option<Instant>) -> bool {
+        park::wait(&self.inbox, &mut self.patience, deadline)
+    }
+
+    /// Has the task woken at the next news. False if there is news already.
+    pub(crate) fn sleep(&self, task: &TaskContext<'_>) -> bool {
+        self.inbox.sleep(task.waker())
+    }
+
+    /// The key of the peer with this pipe.
+    pub(crate) fn key_of(&self, pipe: PipeId) -> Option<usize> {
+        self.keys.get(&pipe).copied()
+    }
+
+    /// The pipe of a peer.
+    pub(crate) fn pipe_of(&self, key: usize) -> PipeId {
+        self.pipes[key].id()
+    }
+
+    /// Messages that a peer's pipe has accepted since it was made.
+    pub(crate) fn accepted(&self, key: usize) -> u64 {
+        self.pipes[key].counts().0
+    }
+
+    /// Whether the I/O thread has failed.
+    pub(crate) fn has_died(&self) -> bool {
+        self.died
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.link.options
+    }
+
+    /// Counts messages that nobody will get.
+    pub(crate) fn count_lost(&mut self, messages: u64) {
+        self.lost += messages;
+    }
+
+    /// Lets go of a peer, with all that is in its pipe.
+    pub(crate) fn let_go(&mut self, pipe: PipeId) {
+        if let Some(key) = self.key_of(pipe) {
+            self.lost += self.pipes[key].unfinished();
+            drop(self.remove(key));
         }
     }
 
-    /// Looks at inproc peers that were full: they tell of room when half of their queue is free, but a send that would be
-    /// refused takes any.
+    /// Gives inproc peers that were full another look: they tell of room when half of their queue is free, but a send that
+    /// would be refused takes any.
     #[cold]
-    fn look_for_room(&mut self) {
+    pub(crate) fn look_for_room(&mut self) {
         for (key, pipe) in &mut self.pipes {
             if matches!(pipe, Pipe::Inproc(_)) && !pipe.is_gone() && pipe.has_room() {
-                self.balancer.set(key, pipe.is_connected(), false);
+                self.route.set(key, pipe.is_connected(), false);
             }
         }
-    }
-
-    fn has_room(&mut self) -> bool {
-        while let Some(key) = self.balancer.current() {
-            if self.pipes[key].has_room() {
-                return true;
-            }
-            self.balancer.set_full(key);
-        }
-        false
     }
 
     #[inline]
-    fn is_too_large(&self, message: &Message) -> bool {
+    pub(crate) fn is_too_large(&self, message: &Message) -> bool {
         let options = &self.link.options;
         message.total_bytes() as u64 > options.max_message_bytes
             || message.part_count() as u64 > u64::from(options.max_message_parts)
@@ -188,14 +252,16 @@ impl SendHalf {
         self.inbox.take(&mut items, &mut ready);
         for item in items.drain(..) {
             match item {
-                ToSocket::Send(pipe) => self.attach(pipe),
+                ToSocket::Send(pipe, name) => self.attach(pipe, name),
                 ToSocket::Detach(id) => {
                     if let Some(key) = self.keys.get(&id).copied() {
                         drop(self.remove(key));
                     }
                 }
                 ToSocket::IoThreadDied => self.give_up_connections(),
-                ToSocket::Receive(_) => debug_assert!(false, "receive pipes go to the receive half"),
+                ToSocket::Receive(..) | ToSocket::Lost { .. } => {
+                    debug_assert!(false, "what is received goes to the receive half");
+                }
             }
         }
         for id in ready.drain(..) {
@@ -224,7 +290,7 @@ impl SendHalf {
         }
     }
 
-    fn attach(&mut self, pipe: SendPipe) {
+    fn attach(&mut self, pipe: SendPipe, name: Option<PeerId>) {
         let pipe = match pipe {
             SendPipe::Wire(pipe) => Pipe::Wire(pipe),
             SendPipe::Inproc(pipe) => Pipe::Inproc(pipe),
@@ -232,6 +298,7 @@ impl SendHalf {
         let id = pipe.id();
         let key = self.pipes.insert(pipe);
         self.keys.insert(id, key);
+        self.route.add(key, name);
         self.refresh(key);
     }
 
@@ -240,7 +307,7 @@ impl SendHalf {
         let pipe = &mut self.pipes[key];
         if !pipe.is_gone() {
             let (connected, full) = (pipe.is_connected(), !pipe.has_room());
-            self.balancer.set(key, connected, full);
+            self.route.set(key, connected, full);
             return;
         }
         drop(self.remove(key));
@@ -249,7 +316,7 @@ impl SendHalf {
     fn remove(&mut self, key: usize) -> Pipe {
         let pipe = self.pipes.remove(key);
         self.keys.remove(&pipe.id());
-        self.balancer.remove(key);
+        self.route.remove(key);
         if pipe.is_gone() {
             self.lost += pipe.unfinished();
         }
@@ -262,7 +329,7 @@ impl SendHalf {
     }
 }
 
-impl Drop for SendHalf {
+impl<R> Drop for SendHalf<R> {
     fn drop(&mut self) {
         // Peers that were attached and not seen yet are dropped with the rest, so that their other side learns of it.
         self.inbox.take(&mut self.items, &mut self.ready);
@@ -300,10 +367,15 @@ impl Pipe {
     }
 
     fn unfinished(&self) -> u64 {
-        let (accepted, done) = match self {
+        let (accepted, done) = self.counts();
+        accepted - done
+    }
+
+    /// Messages accepted, and how many of them are finished.
+    fn counts(&self) -> (u64, u64) {
+        match self {
             Pipe::Wire(pipe) => pipe.counts(),
             Pipe::Inproc(pipe) => pipe.counts(),
-        };
-        accepted - done
+        }
     }
 }

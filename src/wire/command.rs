@@ -10,6 +10,9 @@ use super::frame::{HEADER_BYTES_MAX, encode_command_header};
 /// Largest context of a PING, which the PONG repeats.
 pub(crate) const CONTEXT_BYTES_MAX: usize = 16;
 
+/// Longest topic of a subscription. Much longer than any in use; what a peer sends first is kept until it is whole.
+pub(crate) const TOPIC_BYTES_MAX: usize = 16 * 1024;
+
 /// A command, with its data where it was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Command<'a> {
@@ -107,7 +110,6 @@ pub(crate) fn error(reason: &str, out: &mut Vec<u8>) {
 /// Appends the frame of a PING, with at most [`CONTEXT_BYTES_MAX`] bytes of context.
 ///
 /// libzmq multiplies the time by 100 in 16 bits, so more than [`TTL_TENTHS_MAX`] makes it close the connection early.
-#[cfg_attr(not(test), expect(dead_code, reason = "heartbeats are not there yet"))]
 pub(crate) fn ping(ttl_tenths: u16, context: &[u8], out: &mut Vec<u8>) {
     debug_assert!(ttl_tenths <= TTL_TENTHS_MAX && context.len() <= CONTEXT_BYTES_MAX);
     frame("PING", &[&ttl_tenths.to_be_bytes(), context], out);
@@ -120,13 +122,11 @@ pub(crate) fn pong(context: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends the frame of a SUBSCRIBE.
-#[cfg_attr(not(test), expect(dead_code, reason = "subscribers are not there yet"))]
 pub(crate) fn subscribe(topic: &[u8], out: &mut Vec<u8>) {
     frame("SUBSCRIBE", &[topic], out);
 }
 
 /// Appends the frame of a CANCEL.
-#[cfg_attr(not(test), expect(dead_code, reason = "subscribers are not there yet"))]
 pub(crate) fn cancel(topic: &[u8], out: &mut Vec<u8>) {
     frame("CANCEL", &[topic], out);
 }

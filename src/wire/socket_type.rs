@@ -75,6 +75,22 @@ impl SocketType {
         !matches!(self, SocketType::Pub | SocketType::Push)
     }
 
+    /// Whether peers subscribe to what a socket of this type sends.
+    pub(crate) const fn is_publisher(self) -> bool {
+        matches!(self, SocketType::Pub | SocketType::XPub)
+    }
+
+    /// Whether a socket of this type subscribes.
+    pub(crate) const fn is_subscriber(self) -> bool {
+        matches!(self, SocketType::Sub | SocketType::XSub)
+    }
+
+    /// Whether pipes to a peer of such a socket exist only while it is connected: the types that send to certain peers,
+    /// who have to be known first, and those whose connections begin with subscriptions.
+    pub(crate) const fn has_passing_pipes(self) -> bool {
+        self.is_publisher() || self.is_subscriber() || matches!(self, SocketType::Rep | SocketType::Router)
+    }
+
     /// The name on the wire.
     pub(crate) const fn name(self) -> &'static str {
         match self {

@@ -9,34 +9,56 @@
 //! A dialed peer has its pipes from the start, an accepted one from the end of the handshake. A connection that ends
 //! while the application writes to it cannot be taken apart before the application gives the token back: the peer waits
 //! for that ([`Peer::ending`]), which takes one system call.
+//!
+//! Sockets that send to certain peers, or whose connections begin with subscriptions, get *passing* pipes: made at the end
+//! of each handshake, gone with the connection. Dialed peers of the other types have *lasting* ones, in which messages wait
+//! for a connection.
+
+mod closing;
+mod naming;
+mod telling;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use mio::{Interest, Token};
 
+use closing::Closing;
+use naming::Naming;
+pub(super) use naming::answer;
+use telling::Telling;
+
 use super::Io;
-use super::connection::{Connection, Read, Stage, Tools};
+use super::connection::{Connection, Conversation, Read, Stage, Tools};
 use super::connector::{Attempt, Connector, Dialing};
 use crate::endpoint::Endpoint;
-use crate::engine::handshake::{Handshake, Local};
+use crate::engine::handshake::{self, Handshake, Local};
 use crate::engine::traffic::{Decoder, Limits};
 use crate::mailbox::{Dial, ReceivePipe, SendPipe, SocketLink, ToSocket};
 use crate::monitor::{Event, Reason};
 use crate::pipe::inbound::{self, Writer};
 use crate::pipe::inbox::Ready;
 use crate::pipe::outbound::{self, Drained, Drainer};
+use crate::pipe::sync::Ordering;
 use crate::pipe::{PipeId, WriteSide};
 use crate::transport::{Address, Stream, StreamOptions};
+use crate::wire::command::{self, TOPIC_BYTES_MAX};
+use crate::wire::frame::{HEADER_BYTES_MAX, encode_header};
+use crate::wire::socket_type::SocketType;
 
 pub(super) struct Peer {
+    /// Names the peer for as long as it is kept, and its pipes unless they are passing ones of a dialed peer.
     pub(super) pipe: PipeId,
+    /// The name of the present pipes, if it is another one.
+    passing: Option<PipeId>,
     pub(super) socket: Arc<SocketLink>,
     endpoint: Arc<Endpoint>,
     drainer: Option<Drainer>,
     inbound: Option<Writer<u8>>,
     connection: Option<Connection>,
     connector: Option<Connector>,
+    naming: Naming,
+    telling: Telling,
     /// The connection has ended, for this reason, and waits for the application to give the token back.
     ending: Option<Reason>,
     closing: Option<Closing>,
@@ -48,16 +70,6 @@ pub(super) struct Peer {
     write_wanted: bool,
     /// In the loop's run queue.
     pub(super) queued: bool,
-}
-
-/// The application has closed: how long to go on.
-struct Closing {
-    /// The end, whatever the progress.
-    latest: Instant,
-    /// The end unless there is progress.
-    patience: Instant,
-    /// Messages finished and bytes written when patience was last renewed.
-    progress: (u64, u64),
 }
 
 /// What the loop is to do with the peer next.
@@ -73,43 +85,29 @@ pub(super) enum Verdict {
 
 impl Peer {
     pub(super) fn dialed(dial: Dial, now: Instant) -> Peer {
-        let Dial {
-            socket,
-            endpoint,
-            drainer,
-            inbound,
-        } = dial;
-        let connector = Connector::new(&socket.options, now);
-        Peer::new(
-            drainer.id(),
-            socket,
-            Arc::new(endpoint),
-            Some(drainer),
-            inbound,
-            Some(connector),
-        )
+        let connector = Connector::new(&dial.socket.options, now);
+        let mut peer = Peer::accepted(dial.pipe, dial.socket, Arc::new(dial.endpoint));
+        if let Some((drainer, inbound)) = dial.pipes {
+            peer.drainer = Some(drainer);
+            peer.inbound = inbound;
+        }
+        peer.naming.chosen = dial.name;
+        peer.connector = Some(connector);
+        peer
     }
 
     pub(super) fn accepted(pipe: PipeId, socket: Arc<SocketLink>, endpoint: Arc<Endpoint>) -> Peer {
-        Peer::new(pipe, socket, endpoint, None, None, None)
-    }
-
-    fn new(
-        pipe: PipeId,
-        socket: Arc<SocketLink>,
-        endpoint: Arc<Endpoint>,
-        drainer: Option<Drainer>,
-        inbound: Option<Writer<u8>>,
-        connector: Option<Connector>,
-    ) -> Peer {
         Peer {
             pipe,
+            passing: None,
             socket,
             endpoint,
-            drainer,
-            inbound,
+            drainer: None,
+            inbound: None,
             connection: None,
-            connector,
+            connector: None,
+            naming: Naming::default(),
+            telling: Telling::default(),
             ending: None,
             closing: None,
             deadline: None,
@@ -188,19 +186,9 @@ impl Peer {
         }
     }
 
-    /// The application closed the socket, or disconnected this endpoint.
-    pub(super) fn close(&mut self, now: Instant) {
-        if self.closing.is_none() {
-            let options = &self.socket.options;
-            let latest = now + options.linger_max;
-            let progress = self.progress();
-            self.closing = Some(Closing {
-                latest,
-                patience: now + options.linger,
-                progress,
-            });
-            self.write_wanted = true;
-        }
+    /// The application, or a newcomer with the same name, wants the connection to end. A dialed peer is dialed again.
+    pub(super) fn abort(&mut self, reason: Reason, io: &mut Io) {
+        self.connection_ended(reason, io);
     }
 
     /// Ends a handshake to make room for newer ones.
@@ -213,6 +201,7 @@ impl Peer {
         if let Some(reason) = self.ending.take() {
             self.connection_ended(reason, io);
         }
+        self.judge_challenge(io);
         let mut again = false;
         if self.ending.is_none() {
             self.connect(key, io);
@@ -333,7 +322,7 @@ impl Peer {
                 }
             }
         }
-        if let Err(reason) = self.serve_handshake(io) {
+        if let Err(reason) = self.serve_handshake(key, io) {
             self.connection_failed(reason, key, io);
             return false;
         }
@@ -347,7 +336,7 @@ impl Peer {
         }
     }
 
-    fn serve_handshake(&mut self, io: &mut Io) -> Result<(), Reason> {
+    fn serve_handshake(&mut self, key: usize, io: &mut Io) -> Result<(), Reason> {
         let Some(connection) = &mut self.connection else {
             return Ok(());
         };
@@ -371,12 +360,36 @@ impl Peer {
             // A handshake fits the kernel's empty buffer; a peer that makes it not fit is up to no good.
             return Err(Reason::HandshakeTimeout(self.socket.options.handshake_timeout));
         }
-        self.establish(peer.socket_type, io);
+        connection.stage = Stage::Introduced;
+        io.handshakes.remove(&self.pipe);
+        self.introduce(peer, key, io)
+    }
+
+    /// Finds a place for a peer that has introduced itself: messages flow, or it has to wait for the name it claims.
+    fn introduce(&mut self, peer: handshake::Peer, key: usize, io: &mut Io) -> Result<(), Reason> {
+        if self.connector.is_none() && !self.socket.pair_with(self.pipe) {
+            return Err(self.refuse(Reason::AlreadyPaired));
+        }
+        match self.claim_name(&peer, io) {
+            Ok(true) => self.establish(&peer, key, io),
+            Ok(false) => self.naming.waiting = Some(peer),
+            Err(reason) => return Err(self.refuse(reason)),
+        }
         Ok(())
     }
 
-    /// The handshake has succeeded: messages may flow.
-    fn establish(&mut self, peer_type: Option<crate::wire::socket_type::SocketType>, io: &mut Io) {
+    /// Tells the peer why the connection will be closed, as far as that takes no waiting.
+    fn refuse(&self, reason: Reason) -> Reason {
+        if let Some(connection) = &self.connection {
+            let mut error = Vec::new();
+            command::error(&reason.to_string(), &mut error);
+            let _ = flush(&connection.stream, &mut error, &mut true);
+        }
+        reason
+    }
+
+    /// The peer has its place: messages may flow.
+    fn establish(&mut self, peer: &handshake::Peer, key: usize, io: &mut Io) {
         let Some(connection) = &mut self.connection else {
             return;
         };
@@ -387,26 +400,50 @@ impl Peer {
             command_bytes_max: COMMAND_BYTES_MAX,
         }));
         self.deadline = None;
-        io.handshakes.remove(&self.pipe);
-        if let Some(connector) = &mut self.connector {
-            connector.succeeded();
-        }
         let side: Arc<dyn WriteSide> = connection.stream.clone();
-        let peer = connection.peer.clone();
+        let address = connection.peer.clone();
         match &mut self.drainer {
             Some(drainer) => drainer.connect(side),
-            None => self.attach(side, io),
+            None => self.attach(side, key, io),
         }
+        self.greet();
+        self.begin_telling(peer.version, io);
         self.write_wanted = true;
+        let peer_type = peer.socket_type;
         self.report(|endpoint| Event::HandshakeSucceeded {
             endpoint,
-            peer,
+            peer: address,
             peer_type,
         });
     }
 
-    /// Makes the pipes of an accepted peer and gives the socket its ends, the sending half first.
-    fn attach(&mut self, side: Arc<dyn WriteSide>, io: &mut Io) {
+    /// What a peer is to get before anything else goes between the frames of the pipe, because the pipe is the
+    /// application's.
+    fn greet(&mut self) {
+        let Some(drainer) = &mut self.drainer else {
+            return;
+        };
+        let options = &self.socket.options;
+        let mut frames = Vec::new();
+        for message in options
+            .probe
+            .then(crate::message::Message::new)
+            .iter()
+            .chain(&options.welcome)
+        {
+            let parts = message.part_count();
+            for (index, part) in message.parts().enumerate() {
+                let mut header = [0; HEADER_BYTES_MAX];
+                let length = encode_header(index + 1 < parts, part.len(), &mut header);
+                frames.extend_from_slice(&header[..length]);
+                frames.extend_from_slice(part);
+            }
+        }
+        drainer.owe_aside(&frames);
+    }
+
+    /// Makes the pipes of a peer that had none, and gives the socket its ends, the sending half first.
+    fn attach(&mut self, side: Arc<dyn WriteSide>, key: usize, io: &mut Io) {
         let socket = &self.socket;
         let (Some(inbox), ready) = (
             socket.send.clone().or_else(|| socket.receive.clone()),
@@ -414,8 +451,15 @@ impl Peer {
         ) else {
             return;
         };
+        let mut pipe = self.pipe;
+        if self.connector.is_some() {
+            // The pipes of the last connection may still be read.
+            pipe = io.ids.fetch_add(1, Ordering::Relaxed);
+            self.passing = Some(pipe);
+            io.keys.insert(pipe, key);
+        }
         let (sender, mut drainer) = outbound::pipe(
-            self.pipe,
+            pipe,
             socket.options.send_hwm,
             &socket.byte_pool,
             inbox,
@@ -423,19 +467,20 @@ impl Peer {
         );
         drainer.connect(side);
         self.drainer = Some(drainer);
+        let name = &self.naming.name;
         if let Some(inbox) = &socket.send {
-            inbox.post(ToSocket::Send(SendPipe::Wire(sender)));
+            inbox.post(ToSocket::Send(SendPipe::Wire(sender), name.clone()));
         }
         if let Some(inbox) = &socket.receive {
             let (writer, reader) = inbound::pipe(
-                self.pipe,
+                pipe,
                 socket.options.receive_hwm,
                 io.spares.pool(),
                 ready,
                 inbox.clone() as Arc<dyn Ready>,
             );
             self.inbound = Some(writer);
-            inbox.post(ToSocket::Receive(ReceivePipe::Wire(reader)));
+            inbox.post(ToSocket::Receive(ReceivePipe::Wire(reader), name.clone()));
         }
         // The halves may have been dropped before, and nobody would take the pipes out of their inboxes, which the pipes own.
         if socket.is_closed() {
@@ -466,7 +511,12 @@ impl Peer {
         if self.inbound.as_ref().is_some_and(Writer::is_abandoned) && self.closing.is_none() {
             return Err(Reason::Closed);
         }
-        let mut again = match connection.read_traffic(&mut self.inbound, drainer, &mut tools) {
+        let mut conversation = Conversation {
+            socket: &self.socket,
+            pipe: self.pipe,
+            drainer,
+        };
+        let mut again = match connection.read_traffic(&mut self.inbound, &mut conversation, &mut tools) {
             Read::Idle => match connection.write_failure.take() {
                 Some(reason) if !connection.paused => return Err(reason),
                 failure => {
@@ -482,6 +532,7 @@ impl Peer {
             if connection.write_failure.is_some() {
                 return Ok(again);
             }
+            let more_to_tell = self.telling.tell(&self.socket, self.pipe, drainer)?;
             match drainer.drain(WRITE_BYTES_PER_TURN) {
                 Drained::Dry => dry = true,
                 Drained::Blocked | Drained::Elsewhere => {}
@@ -495,6 +546,14 @@ impl Peer {
                     connection.write_failure = Some(error.into());
                     connection.readable = true;
                     again = true;
+                }
+            }
+            if drainer.owes_nothing() {
+                self.telling.written(&self.socket, self.pipe);
+                if more_to_tell {
+                    self.write_wanted = true;
+                    again = true;
+                    dry = false;
                 }
             }
         }
@@ -547,7 +606,7 @@ impl Peer {
         let Some(connection) = &mut self.connection else {
             return;
         };
-        let handshaking = matches!(connection.stage, Stage::Dialing | Stage::Handshake(_));
+        let handshaking = !connection.is_established();
         if !handshaking {
             // Ends a write of the application that is under way.
             let _ = connection.stream.shutdown();
@@ -561,10 +620,16 @@ impl Peer {
             inbound.rollback();
         }
         self.drop_connection(io);
-        if self.connector.is_none() {
-            // Nobody will connect this pipe again. The sockets are told before the monitors: who hears of the end from a
+        self.stop_telling();
+        self.give_up_name();
+        self.report_loss(handshaking);
+        if self.connector.is_none() || self.socket.has_passing_pipes() {
+            // Nobody will connect these pipes again. The sockets are told before the monitors: who hears of the end from a
             // monitor finds it done.
-            self.end_pipes();
+            self.end_pipes(io);
+        }
+        if let (Some(connector), false) = (&mut self.connector, handshaking || reason.is_refusal()) {
+            connector.succeeded();
         }
         if handshaking {
             self.report(|endpoint| Event::HandshakeFailed {
@@ -582,6 +647,22 @@ impl Peer {
         self.pause(io);
     }
 
+    /// Tells a socket that waits for an answer that the connection it asked over is gone. What came over it was handed over
+    /// before.
+    fn report_loss(&self, handshaking: bool) {
+        if let (SocketType::Req, false, Some(drainer), Some(inbox)) = (
+            self.socket.socket_type,
+            handshaking,
+            &self.drainer,
+            &self.socket.receive,
+        ) {
+            inbox.post(ToSocket::Lost {
+                pipe: self.pipe,
+                finished: drainer.finished(),
+            });
+        }
+    }
+
     fn drop_connection(&mut self, io: &mut Io) {
         io.handshakes.remove(&self.pipe);
         self.deadline = None;
@@ -591,76 +672,14 @@ impl Peer {
         }
     }
 
-    /// Whether nothing is left to do for this peer.
-    fn is_done(&mut self, now: Instant) -> bool {
-        if self.ending.is_some() {
-            return false;
-        }
-        if self.connection.is_none() && self.connector.is_none() {
-            return true;
-        }
-        let progress = self.progress();
-        let linger = self.socket.options.linger;
-        let Some(closing) = &mut self.closing else {
-            // A dialed socket half that is gone without a word: the receiving socket was dropped.
-            return false;
-        };
-        if self.drainer.as_ref().is_none_or(|drainer| drainer.waiting() == 0)
-            && !self.connection.as_ref().is_some_and(Connection::is_established)
-        {
-            return true;
-        }
-        let (finished, bytes) = closing.progress;
-        if progress.0 > finished || progress.1 >= bytes + PROGRESS_BYTES {
-            closing.progress = progress;
-            closing.patience = now + linger;
-            // Progress in this very turn: there may be more even if linger is 0.
-            return closing.latest <= now;
-        }
-        closing.patience.min(closing.latest) <= now
-    }
-
-    /// The last act: whatever is left is lost, and told.
-    fn finish(&mut self, io: &mut Io) {
-        io.resolver.cancel(self.pipe);
-        let messages = self.drainer.as_ref().map_or(0, Drainer::waiting);
-        let reason = if messages > 0 {
-            Reason::LingerExpired { messages }
-        } else {
-            Reason::Closed
-        };
-        let peer = self.connection.as_ref().map(|connection| connection.peer.clone());
-        if let (Some(connection), true) = (&self.connection, messages > 0) {
-            // Nothing more is to be delivered, so the kernel need not try.
-            let _ = connection.stream.shutdown();
-        }
-        if let Some(drainer) = &mut self.drainer {
-            drainer.disconnect();
-        }
-        self.end_pipes();
-        self.drop_connection(io);
-        match peer {
-            Some(peer) => self.report(|endpoint| Event::Disconnected {
-                endpoint,
-                peer,
-                reason,
-            }),
-            None if messages > 0 => self.report(|endpoint| Event::ConnectFailed { endpoint, reason }),
-            None => {}
-        }
-    }
-
-    fn end_pipes(&mut self) {
+    fn end_pipes(&mut self, io: &mut Io) {
         if let Some(mut drainer) = self.drainer.take() {
             drainer.end();
         }
         self.inbound = None;
-    }
-
-    fn progress(&self) -> (u64, u64) {
-        self.drainer
-            .as_ref()
-            .map_or((0, 0), |drainer| (drainer.finished(), drainer.written()))
+        if let Some(pipe) = self.passing.take() {
+            io.keys.remove(&pipe);
+        }
     }
 
     /// Makes sure that the loop comes back when something is due.
@@ -675,7 +694,10 @@ impl Peer {
             earlier(*until);
         }
         if let Some(closing) = &self.closing {
-            earlier(closing.patience.min(closing.latest));
+            earlier(closing.end());
+        }
+        if let Some(end) = self.naming.challenge_ends {
+            earlier(end);
         }
         if let Some(due) = due {
             if self.timer.is_none_or(|timer| timer > due) {
@@ -697,7 +719,7 @@ impl Peer {
 fn handshake(socket: &SocketLink) -> Handshake {
     Handshake::new(Local {
         socket_type: socket.socket_type,
-        identity: bytes::Bytes::new(),
+        identity: socket.options.identity.clone(),
         as_server: false,
     })
 }
@@ -716,7 +738,5 @@ fn flush(stream: &Stream, output: &mut Vec<u8>, writable: &mut bool) -> Result<(
 
 /// Written in one turn before the other connections have theirs.
 const WRITE_BYTES_PER_TURN: usize = 256 * 1024;
-/// Commands are short; the longest that is known carries a topic or a handshake's properties.
-const COMMAND_BYTES_MAX: u64 = 4096;
-/// As much as this renews the patience of a closing peer, as a finished message does.
-const PROGRESS_BYTES: u64 = 64 * 1024;
+/// Commands are short; the longest that is known carries a topic.
+const COMMAND_BYTES_MAX: u64 = 64 + TOPIC_BYTES_MAX as u64;

@@ -1,0 +1,126 @@
+//! The last part of a peer's life: what was accepted is written, within limits of time.
+
+use std::time::Instant;
+
+use super::Peer;
+use crate::monitor::{Event, Reason};
+use crate::pipe::outbound::Drainer;
+use crate::reactor::Io;
+use crate::reactor::connection::Connection;
+
+/// The application has closed: how long to go on.
+pub(super) struct Closing {
+    /// The end, whatever the progress.
+    latest: Instant,
+    /// The end unless there is progress.
+    patience: Instant,
+    /// Messages finished and bytes written when patience was last renewed.
+    progress: (u64, u64),
+    /// Nobody wants what is left.
+    forgotten: bool,
+}
+
+impl Closing {
+    /// When it will be over, if there is no more progress.
+    pub(super) fn end(&self) -> Instant {
+        self.patience.min(self.latest)
+    }
+}
+
+impl Peer {
+    /// The application closed the socket, or disconnected this endpoint.
+    pub(in crate::reactor) fn close(&mut self, now: Instant) {
+        if self.closing.is_none() {
+            let options = &self.socket.options;
+            self.closing = Some(Closing {
+                latest: now + options.linger_max,
+                patience: now + options.linger,
+                progress: self.progress(),
+                forgotten: false,
+            });
+            self.write_wanted = true;
+        }
+    }
+
+    /// The application wants nothing more of this peer, not even what it has accepted for it.
+    pub(in crate::reactor) fn forget(&mut self, now: Instant) {
+        self.closing = Some(Closing {
+            latest: now,
+            patience: now,
+            progress: self.progress(),
+            forgotten: true,
+        });
+    }
+
+    /// Whether nothing is left to do for this peer.
+    pub(super) fn is_done(&mut self, now: Instant) -> bool {
+        if self.ending.is_some() {
+            return false;
+        }
+        if self.connection.is_none() && self.connector.is_none() {
+            return true;
+        }
+        let progress = self.progress();
+        let linger = self.socket.options.linger;
+        let Some(closing) = &mut self.closing else {
+            // A dialed socket half that is gone without a word: the receiving socket was dropped.
+            return false;
+        };
+        if self.drainer.as_ref().is_none_or(|drainer| drainer.waiting() == 0)
+            && !self.connection.as_ref().is_some_and(Connection::is_established)
+        {
+            return true;
+        }
+        let (finished, bytes) = closing.progress;
+        if progress.0 > finished || progress.1 >= bytes + PROGRESS_BYTES {
+            closing.progress = progress;
+            closing.patience = now + linger;
+            // Progress in this very turn: there may be more even if linger is 0.
+            return closing.latest <= now;
+        }
+        closing.end() <= now
+    }
+
+    /// The last act: whatever is left is lost, and told.
+    pub(super) fn finish(&mut self, io: &mut Io) {
+        io.resolver.cancel(self.pipe);
+        let messages = self.drainer.as_ref().map_or(0, Drainer::waiting);
+        let reason = if self.closing.as_ref().is_some_and(|closing| closing.forgotten) {
+            Reason::RequestGivenUp
+        } else if messages > 0 {
+            Reason::LingerExpired { messages }
+        } else {
+            Reason::Closed
+        };
+        let peer = self.connection.as_ref().map(|connection| connection.peer.clone());
+        if let (Some(connection), true) = (&self.connection, messages > 0) {
+            // Nothing more is to be delivered, so the kernel need not try.
+            let _ = connection.stream.shutdown();
+        }
+        if let Some(drainer) = &mut self.drainer {
+            drainer.disconnect();
+        }
+        self.stop_telling();
+        self.give_up_name();
+        self.end_pipes(io);
+        self.drop_connection(io);
+        match peer {
+            Some(peer) => self.report(|endpoint| Event::Disconnected {
+                endpoint,
+                peer,
+                reason,
+            }),
+            None if messages > 0 => self.report(|endpoint| Event::ConnectFailed { endpoint, reason }),
+            None => {}
+        }
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        self.drainer
+            .as_ref()
+            .map_or((0, 0), |drainer| (drainer.finished(), drainer.written()))
+    }
+}
+
+/// As much as this renews the patience of a closing peer, as a finished message does.
+const PROGRESS_BYTES: u64 = 64 * 1024;

@@ -1,0 +1,121 @@
+//! Tells a publisher what its subscriber wants.
+//!
+//! Interests are state that the subscriber's thread changes and that each connection follows in slices: the next slice
+//! goes out when the last one is written, so a publisher that does not read costs nothing, and nothing is lost. A new
+//! connection starts at the beginning.
+
+use super::Peer;
+use crate::mailbox::{Holder, SocketLink};
+use crate::monitor::Reason;
+use crate::pipe::PipeId;
+use crate::pipe::inbox::Ready;
+use crate::pipe::outbound::Drainer;
+use crate::reactor::Io;
+use crate::routing::interests::Progress;
+use crate::wire::command;
+use crate::wire::frame::{HEADER_BYTES_MAX, encode_header};
+
+/// How far a connection has followed its socket's interests. Idle for sockets that do not subscribe.
+#[derive(Default)]
+pub(super) struct Telling {
+    following: bool,
+    /// The peer speaks ZMTP 3.1: subscriptions are commands, and a PING behind them is answered when they have arrived.
+    by_command: bool,
+    /// The newest change that was told.
+    told: u64,
+    /// The newest change that was told and written.
+    written: u64,
+    up_to_date: bool,
+}
+
+impl Peer {
+    pub(super) fn begin_telling(&mut self, version: (u8, u8), io: &Io) {
+        if !self.socket.socket_type.is_subscriber() {
+            return;
+        }
+        self.telling = Telling {
+            following: true,
+            by_command: version >= (3, 1),
+            ..Telling::default()
+        };
+        let mut wanted = self.socket.wanted();
+        wanted.interests.join(self.pipe, self.telling.by_command);
+        wanted.connections.push(Holder {
+            pipe: self.pipe,
+            reactor: Some(io.handle.inbox.clone()),
+        });
+    }
+
+    pub(super) fn stop_telling(&mut self) {
+        if std::mem::take(&mut self.telling).following {
+            let mut wanted = self.socket.wanted();
+            wanted.interests.leave(self.pipe);
+            wanted.connections.retain(|it| it.pipe != self.pipe);
+        }
+    }
+}
+
+impl Telling {
+    /// Owes the next slice of changes, if the last one is written. Returns whether there may be more.
+    pub(super) fn tell(
+        &mut self,
+        socket: &SocketLink,
+        pipe: PipeId,
+        drainer: &mut Drainer,
+    ) -> Result<bool, Reason> {
+        if !self.following {
+            return Ok(false);
+        }
+        if !drainer.owes_nothing() {
+            return Ok(true);
+        }
+        let mut slice = Vec::new();
+        let by_command = self.by_command;
+        let mut wanted = socket.wanted();
+        let progress = wanted.interests.next_changes(pipe, |topic, subscribed| {
+            match (by_command, subscribed) {
+                (true, true) => command::subscribe(topic, &mut slice),
+                (true, false) => command::cancel(topic, &mut slice),
+                (false, _) => subscription_message(topic, subscribed, &mut slice),
+            }
+            slice.len() < SLICE_BYTES
+        });
+        self.up_to_date = match progress {
+            Progress::UpToDate(number) => {
+                if number > self.told && by_command {
+                    command::ping(0, &number.to_be_bytes(), &mut slice);
+                }
+                self.told = number;
+                true
+            }
+            Progress::More => false,
+            Progress::Outdated => return Err(Reason::SubscriptionsOutdated),
+        };
+        drop(wanted);
+        drainer.owe_aside(&slice);
+        Ok(!self.up_to_date)
+    }
+
+    /// Takes note that everything told so far is written.
+    pub(super) fn written(&mut self, socket: &SocketLink, pipe: PipeId) {
+        if self.up_to_date && self.written < self.told {
+            self.written = self.told;
+            socket.wanted().interests.sent(pipe, self.told);
+            if let Some(inbox) = &socket.receive {
+                inbox.ready(pipe);
+            }
+        }
+    }
+}
+
+/// How a peer of ZMTP 3.0 is told (ZeroMQ RFC 23).
+fn subscription_message(topic: &[u8], subscribed: bool, out: &mut Vec<u8>) {
+    let mut header = [0; HEADER_BYTES_MAX];
+    let length = encode_header(false, 1 + topic.len(), &mut header);
+    out.extend_from_slice(&header[..length]);
+    out.push(subscribed.into());
+    out.extend_from_slice(topic);
+}
+
+/// Written before the next changes are looked at.
+const SLICE_BYTES: usize = 16 * 1024;

@@ -1,0 +1,91 @@
+//! Sending to whichever peer is next: PUSH, DEALER, REQ, PAIR.
+
+use std::task::{Context as TaskContext, Poll};
+use std::time::Instant;
+
+use super::methods::Outgoing;
+use super::send_half::{Refusal, SendHalf};
+use crate::message::Message;
+use crate::pipe::PipeId;
+use crate::routing::load_balancer::LoadBalancer;
+
+impl SendHalf<LoadBalancer> {
+    /// Gives the message to the next peer that has room, and says which that was; or gives it back. Calls `before` with the
+    /// pipe before it is tried.
+    #[inline]
+    pub(crate) fn deal(
+        &mut self,
+        mut message: Message,
+        mut before: impl FnMut(PipeId),
+    ) -> Result<usize, (Message, Refusal)> {
+        self.catch_up();
+        if self.is_too_large(&message) {
+            return Err((message, Refusal::TooLarge));
+        }
+        if self.route.current().is_none() {
+            self.look_for_room();
+        }
+        while let Some(key) = self.route.current() {
+            before(self.pipe_of(key));
+            message = match self.give(key, message) {
+                Ok(()) => {
+                    self.route.advance();
+                    return Ok(key);
+                }
+                Err(message) => message,
+            };
+            self.route.set_full(key);
+        }
+        let refusal = if self.has_died() {
+            Refusal::IoThreadDied
+        } else if self.route.is_empty() {
+            Refusal::NoPeer
+        } else {
+            Refusal::Full
+        };
+        Err((message, refusal))
+    }
+
+    fn find_room(&mut self) -> bool {
+        while let Some(key) = self.route.current() {
+            if self.has_room(key) {
+                return true;
+            }
+            self.route.set_full(key);
+        }
+        false
+    }
+}
+
+impl Outgoing for SendHalf<LoadBalancer> {
+    #[inline]
+    fn try_send(&mut self, message: Message) -> Result<(), (Message, Refusal)> {
+        self.deal(message, |_| ()).map(drop)
+    }
+
+    fn send(&mut self, mut message: Message, deadline: Option<Instant>) -> Result<(), (Message, Refusal)> {
+        loop {
+            match self.try_send(message) {
+                Err((back, refusal @ (Refusal::Full | Refusal::NoPeer))) => {
+                    if !self.wait(deadline) {
+                        return Err((back, refusal));
+                    }
+                    message = back;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn poll_ready(&mut self, task: &TaskContext<'_>) -> Poll<()> {
+        loop {
+            self.catch_up();
+            if self.has_died() || self.find_room() {
+                return Poll::Ready(());
+            }
+            if self.sleep(task) {
+                return Poll::Pending;
+            }
+        }
+    }
+}

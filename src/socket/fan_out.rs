@@ -1,0 +1,483 @@
+//! Publishing: who wants a message, and what is done about those who cannot take it (ZeroMQ RFC 29).
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::core::SocketCore;
+use super::inproc::subscription;
+use super::receive_half::{Departure, Nothing, ReceiveHalf};
+use super::send_half::{Refusal, Route, SendHalf};
+use crate::message::Message;
+use crate::monitor::Reason;
+use crate::options::{SlowSubscriber, Verbosity};
+use crate::pipe::PipeId;
+use crate::routing::topics::{Change, Topics};
+use crate::wire::command::TOPIC_BYTES_MAX;
+
+/// What became of a published message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Published {
+    /// Peers the message is for.
+    pub matched: usize,
+    /// Peers whose queue has it now.
+    pub queued: usize,
+    /// Peers that do not get it, because they were at their high-water mark.
+    pub dropped: usize,
+}
+
+/// Everything a PUB or XPUB is made of.
+pub(crate) struct Publisher {
+    pub(crate) core: SocketCore,
+    pub(crate) send: SendHalf<Subscribers>,
+    /// What subscribers say.
+    pub(crate) upstream: ReceiveHalf,
+    /// Keys of the peers that a message is for; empty between calls.
+    targets: Vec<usize>,
+    slow: SlowSubscriber,
+    inverted: bool,
+    manual: bool,
+    topics_max: usize,
+    topic_bytes_max: usize,
+    /// Messages that were not queued because a subscriber was full, one for each such subscriber.
+    pub(crate) dropped: u64,
+}
+
+/// The peers of a publisher: what each one wants.
+#[derive(Default)]
+pub(crate) struct Subscribers {
+    pub(crate) topics: Topics,
+    /// All peers, by key, whatever they want.
+    present: Vec<bool>,
+    /// What an XPUB has not received yet; none for a PUB.
+    pub(crate) news: Option<News>,
+}
+
+impl Subscribers {
+    pub(crate) fn with_news(news: Option<News>) -> Subscribers {
+        Subscribers {
+            news,
+            ..Subscribers::default()
+        }
+    }
+
+    fn subscribe(&mut self, key: usize, topic: &[u8]) {
+        let change = self.topics.add(topic, key);
+        if let Some(news) = &mut self.news {
+            let repeated = news.verbosity != Verbosity::Changes;
+            if change == Change::First || repeated && change != Change::Last {
+                news.topic(topic, true);
+            }
+        }
+    }
+
+    fn unsubscribe(&mut self, key: usize, topic: &[u8]) {
+        let change = self.topics.remove(topic, key);
+        if let Some(news) = &mut self.news {
+            let repeated = news.verbosity == Verbosity::All;
+            if change == Change::Last || repeated && change == Change::More {
+                news.topic(topic, false);
+            }
+        }
+    }
+}
+
+impl Route for Subscribers {
+    fn set(&mut self, key: usize, _connected: bool, _full: bool) {
+        if self.present.len() <= key {
+            self.present.resize(key + 1, false);
+        }
+        self.present[key] = true;
+    }
+
+    fn remove(&mut self, key: usize) {
+        if let Some(present) = self.present.get_mut(key) {
+            *present = false;
+        }
+        let news = &mut self.news;
+        self.topics.remove_subscriber(key, |topic, last| {
+            if let Some(news) = news {
+                if last || news.verbosity == Verbosity::All {
+                    news.topic(topic, false);
+                }
+            }
+        });
+    }
+}
+
+impl Publisher {
+    pub(crate) fn new(core: SocketCore, news: Option<News>) -> Option<Publisher> {
+        let send = core.send_half(Subscribers::with_news(news))?;
+        let upstream = core.receive_half()?.with_departures();
+        let options = &core.link().options;
+        Some(Publisher {
+            slow: options.slow_subscriber,
+            inverted: options.invert_matching,
+            manual: options.manual,
+            topics_max: options.topics_max,
+            topic_bytes_max: options.topic_bytes_max,
+            targets: Vec::new(),
+            dropped: 0,
+            core,
+            send,
+            upstream,
+        })
+    }
+
+    /// Takes note of peers and subscriptions that came and went.
+    #[inline]
+    pub(crate) fn catch_up(&mut self) {
+        self.send.catch_up();
+        if !self.upstream.is_quiet() {
+            self.hear();
+        }
+    }
+
+    #[cold]
+    fn hear(&mut self) {
+        for _ in 0..HEARD_PER_CALL {
+            if self.send.route.news.as_ref().is_some_and(News::is_full) || self.upstream.look().is_err() {
+                break;
+            }
+            let pipe = self.upstream.source().0;
+            let message = self.upstream.take();
+            self.heard(pipe, message);
+        }
+        for departure in self.upstream.departures() {
+            if let Departure::Peer { pipe } = departure {
+                // Both ways end together; the news of the other one may still be on its way.
+                self.send.let_go(pipe);
+            }
+        }
+    }
+
+    fn heard(&mut self, pipe: PipeId, message: Message) {
+        let (flag, topic) = match message.as_bytes().split_first() {
+            Some((flag @ (0 | 1), topic)) if message.part_count() == 1 => (*flag, topic),
+            _ => {
+                if let Some(news) = &mut self.send.route.news {
+                    news.message(pipe, message);
+                }
+                return;
+            }
+        };
+        if self.manual {
+            if let Some(news) = &mut self.send.route.news {
+                news.message(pipe, message);
+            }
+            return;
+        }
+        // The sending half hears of a peer first; if it does not know it, the peer has gone.
+        self.send.catch_up();
+        let Some(key) = self.send.key_of(pipe) else {
+            return;
+        };
+        if flag == 1 {
+            self.subscribe(pipe, key, topic);
+        } else {
+            self.send.route.unsubscribe(key, topic);
+        }
+    }
+
+    fn subscribe(&mut self, pipe: PipeId, key: usize, topic: &[u8]) {
+        let topics = &self.send.route.topics;
+        if topic.len() > TOPIC_BYTES_MAX
+            || topics.topics_of(key) >= self.topics_max
+            || topics.bytes_of(key) + topic.len() > self.topic_bytes_max
+        {
+            self.core.abort(
+                pipe,
+                Reason::TooManySubscriptions {
+                    topics: self.topics_max,
+                    bytes: self.topic_bytes_max,
+                },
+            );
+            return;
+        }
+        self.send.route.subscribe(key, topic);
+    }
+
+    /// Manual mode: changes what the peer gets whose message was received last. False if there is none.
+    pub(crate) fn change_last(&mut self, topic: &[u8], wanted: bool) -> bool {
+        self.catch_up();
+        let last = self.send.route.news.as_ref().and_then(|news| news.last);
+        let Some(key) = last.and_then(|pipe| self.send.key_of(pipe)) else {
+            return false;
+        };
+        if wanted {
+            self.send.route.topics.add(topic, key);
+        } else {
+            self.send.route.topics.remove(topic, key);
+        }
+        true
+    }
+
+    /// Publishes a message to everybody who wants it, by the rule for slow subscribers. With [`SlowSubscriber::Block`] it is
+    /// refused as `Full` when somebody has no room; `last_try` says not to wait any longer.
+    pub(crate) fn publish(&mut self, message: &Message, last_try: bool) -> Result<Published, Refusal> {
+        self.catch_up();
+        if self.send.is_too_large(message) {
+            return Err(Refusal::TooLarge);
+        }
+        if self.send.has_died() {
+            return Err(Refusal::IoThreadDied);
+        }
+        self.find_targets(message);
+        let matched = self.targets.len();
+        let result = self.make_room(last_try).map(|()| {
+            let queued = self.targets.len();
+            self.send.give_all(&self.targets, message);
+            Published {
+                matched,
+                queued,
+                dropped: matched - queued,
+            }
+        });
+        self.targets.clear();
+        if let Ok(published) = &result {
+            self.dropped += published.dropped as u64;
+        }
+        result
+    }
+
+    fn find_targets(&mut self, message: &Message) {
+        let Publisher {
+            send,
+            targets,
+            inverted,
+            ..
+        } = self;
+        let Subscribers { topics, present, .. } = &mut send.route;
+        topics.matches(message.as_bytes(), |key| targets.push(key));
+        if *inverted {
+            let mut others = present.clone();
+            for key in targets.drain(..) {
+                others[key] = false;
+            }
+            targets.extend((0..others.len()).filter(|&key| others[key]));
+        }
+    }
+
+    /// Sees to it that all targets have room, or are no targets any more.
+    fn make_room(&mut self, last_try: bool) -> Result<(), Refusal> {
+        let Publisher {
+            send, targets, slow, ..
+        } = self;
+        match slow {
+            SlowSubscriber::DropNewest => targets.retain(|&key| send.make_room(key)),
+            SlowSubscriber::Block(_) if last_try => targets.retain(|&key| send.make_room(key)),
+            // Nobody gets it before all can, because what is sent cannot be taken back.
+            SlowSubscriber::Block(_) => {
+                if !targets
+                    .iter()
+                    .all(|&key| send.make_room(key) || send.has_room(key))
+                {
+                    return Err(Refusal::Full);
+                }
+            }
+            SlowSubscriber::Fail => {
+                if !targets.iter().all(|&key| send.make_room(key)) {
+                    return Err(Refusal::Full);
+                }
+            }
+            SlowSubscriber::Disconnect => {
+                let slow: Vec<usize> = targets
+                    .iter()
+                    .copied()
+                    .filter(|&key| !send.make_room(key))
+                    .collect();
+                for key in slow {
+                    self.disconnect(key);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn disconnect(&mut self, key: usize) {
+        let pipe = self.send.pipe_of(key);
+        self.targets.retain(|&target| target != key);
+        self.core.abort(pipe, Reason::SlowSubscriber);
+        self.send.let_go(pipe);
+        self.upstream.let_go(pipe);
+    }
+
+    /// When a send that begins now has waited long enough for slow subscribers.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.slow {
+            SlowSubscriber::Block(timeout) => Instant::now().checked_add(timeout),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn may_wait(&self) -> bool {
+        matches!(self.slow, SlowSubscriber::Block(_))
+    }
+
+    /// Waits until a condition on the subscribers holds.
+    pub(crate) fn wait_until(
+        &mut self,
+        deadline: Option<Instant>,
+        mut holds: impl FnMut(&mut Topics) -> bool,
+    ) -> Result<(), Nothing> {
+        loop {
+            self.catch_up();
+            if holds(&mut self.send.route.topics) {
+                return Ok(());
+            }
+            if self.upstream.has_died() {
+                return Err(Nothing::IoThreadDied);
+            }
+            if !self.upstream.wait_for_news(deadline) {
+                return Err(Nothing::Empty);
+            }
+        }
+    }
+}
+
+/// Subscriptions and messages of subscribers that the application has not received yet.
+pub(crate) struct News {
+    pub(crate) verbosity: Verbosity,
+    /// Topics with news, and messages, in order.
+    queue: VecDeque<Item>,
+    /// The latest change of each topic in the queue, and the number of its item there: older items are void.
+    changes: HashMap<Bytes, (bool, u64)>,
+    number: u64,
+    /// Messages in the queue.
+    messages: usize,
+    messages_max: usize,
+    /// Who sent the message that was received last.
+    last: Option<PipeId>,
+}
+
+enum Item {
+    Topic(Bytes, u64),
+    Message(PipeId, Message),
+}
+
+impl News {
+    pub(crate) fn new(verbosity: Verbosity, messages_max: u64) -> News {
+        News {
+            verbosity,
+            queue: VecDeque::new(),
+            changes: HashMap::new(),
+            number: 0,
+            messages: 0,
+            messages_max: usize::try_from(messages_max).unwrap_or(usize::MAX),
+            last: None,
+        }
+    }
+
+    /// Whether peers are not to be heard before the application has received something.
+    fn is_full(&self) -> bool {
+        self.messages >= self.messages_max
+    }
+
+    fn message(&mut self, pipe: PipeId, message: Message) {
+        self.messages += 1;
+        self.queue.push_back(Item::Message(pipe, message));
+    }
+
+    /// Only the latest change of a topic counts, so the queue is never longer than there are topics. If the application
+    /// sees changes only, one and its contrary are nothing.
+    fn topic(&mut self, topic: &[u8], wanted: bool) {
+        if let Some((pending, _)) = self.changes.remove(topic) {
+            if pending != wanted && self.verbosity == Verbosity::Changes {
+                return;
+            }
+        }
+        self.number += 1;
+        let topic = Bytes::copy_from_slice(topic);
+        self.changes.insert(topic.clone(), (wanted, self.number));
+        self.queue.push_back(Item::Topic(topic, self.number));
+        if self.queue.len() > 64 + 2 * (self.changes.len() + self.messages) {
+            let changes = &self.changes;
+            self.queue.retain(|item| match item {
+                Item::Topic(topic, number) => changes.get(topic).is_some_and(|(_, latest)| latest == number),
+                Item::Message(..) => true,
+            });
+        }
+    }
+
+    pub(crate) fn take(&mut self) -> Option<Message> {
+        loop {
+            match self.queue.pop_front()? {
+                Item::Message(pipe, message) => {
+                    self.messages -= 1;
+                    self.last = Some(pipe);
+                    return Some(message);
+                }
+                Item::Topic(topic, number) => {
+                    if self
+                        .changes
+                        .get(&topic)
+                        .is_some_and(|(_, latest)| *latest == number)
+                    {
+                        let (wanted, _) = self.changes.remove(&topic)?;
+                        return Some(subscription(wanted, &topic));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What peers have said is heard in portions, so that a peer that never stops cannot keep a call from its work.
+const HEARD_PER_CALL: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(news: &mut News) -> Vec<Vec<u8>> {
+        std::iter::from_fn(|| news.take())
+            .map(|message| message.as_bytes().to_vec())
+            .collect()
+    }
+
+    #[test]
+    fn changes_that_were_not_received_cancel_each_other() {
+        let mut news = News::new(Verbosity::Changes, 10);
+        news.topic(b"a", true);
+        news.topic(b"b", true);
+        news.topic(b"a", false);
+        assert_eq!(all(&mut news), [b"\x01b"]);
+        news.topic(b"a", true);
+        assert_eq!(all(&mut news), [b"\x01a"]);
+        news.topic(b"a", false);
+        news.topic(b"a", true);
+        assert!(all(&mut news).is_empty());
+    }
+
+    #[test]
+    fn the_queue_stays_as_short_as_the_topics_are_few() {
+        for verbosity in [Verbosity::Changes, Verbosity::Subscriptions, Verbosity::All] {
+            let mut news = News::new(verbosity, 10);
+            for round in 0..10_000_u32 {
+                let topic = (round % 7).to_be_bytes();
+                news.topic(&topic, true);
+                news.topic(&topic, false);
+            }
+            assert!(
+                news.queue.len() <= 64 + 3 * 7,
+                "{} with {verbosity:?}",
+                news.queue.len()
+            );
+            let expected = if verbosity == Verbosity::Changes { 0 } else { 7 };
+            assert_eq!(all(&mut news).len(), expected);
+        }
+    }
+
+    #[test]
+    fn messages_that_are_not_received_are_bounded() {
+        let mut news = News::new(Verbosity::Changes, 2);
+        for _ in 0..2 {
+            assert!(!news.is_full());
+            news.message(1, Message::from("x"));
+        }
+        assert!(news.is_full());
+        news.take();
+        assert!(!news.is_full());
+    }
+}

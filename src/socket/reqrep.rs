@@ -1,0 +1,709 @@
+//! REQ and REP: a question, its answer, and the next question (ZeroMQ RFC 28).
+
+use std::hash::{BuildHasher, RandomState};
+use std::task::{Context as TaskContext, Poll};
+
+use super::builder::{Deals, Identified, Probes, Receives, Sends};
+use super::methods::scope::*;
+use super::receive_half::{Departure, Nothing};
+use crate::error::RequestError;
+use crate::monitor::Reason;
+use crate::pipe::PipeId;
+use crate::routing::directory::Directory;
+use crate::routing::load_balancer::LoadBalancer;
+
+/// Asks one of its peers at a time, in turn, and waits for the reply.
+///
+/// It goes with [`RepSocket`] and [`RouterSocket`](crate::RouterSocket). [`request`](Self::request) is the whole exchange in
+/// one call. [`send`](Self::send) and [`recv`](Self::recv) are its two steps, which alternate: out of turn, they fail and
+/// change nothing.
+///
+/// Only the peer that was asked can answer. If its connection is lost after the request was handed over, the reply is lost
+/// too, and the call says so at once (`PeerLost`); a request that was still waiting for its connection goes over the next
+/// one. A request that is [given up](Self::give_up), as `request` does when its time is over, takes its connection with it,
+/// which is made anew at once: so no late reply can be taken for the answer to a later request. With
+/// [`Builder::correlate`] requests carry an id, and the connection can stay.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use zerowire::{Context, RepSocket, ReqSocket, RequestError};
+///
+/// let context = Context::new();
+/// let mut rep = RepSocket::new(&context);
+/// let endpoint = rep.bind("tcp://127.0.0.1:0")?;
+/// let server = std::thread::spawn(move || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+///     let request = rep.next()?;
+///     let reply = request.message().to_str()?.to_uppercase();
+///     request.reply(reply)?;
+///     Ok(())
+/// });
+///
+/// let mut req = ReqSocket::new(&context);
+/// req.connect(endpoint)?;
+/// let reply = req.request("shout", Duration::from_secs(5))?;
+/// assert_eq!(reply.as_bytes(), b"SHOUT");
+/// # server.join().expect("no panic").expect("no error");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct ReqSocket {
+    asker: Asker,
+}
+
+socket_methods!(ReqSocket, core: asker.core);
+send_methods!(ReqSocket, asker);
+receive_methods!(ReqSocket, asker);
+impl Sends for ReqSocket {}
+impl Deals for ReqSocket {}
+impl Receives for ReqSocket {}
+impl Identified for ReqSocket {}
+impl Probes for ReqSocket {}
+
+impl sealed::Sealed for ReqSocket {
+    fn with_options(context: &Context, options: Options) -> ReqSocket {
+        let balancer = LoadBalancer::new(options.queue_unconnected);
+        let (correlate, relaxed) = (options.correlate, options.relaxed);
+        let discards_max = options.receive_hwm.saturating_mul(2);
+        let core = SocketCore::new(&context.inner, SocketType::Req, options);
+        let send = core.send_half(balancer).expect("a REQ socket sends");
+        let receive = core.receive_half().expect("a REQ socket receives");
+        ReqSocket {
+            asker: Asker {
+                core,
+                send,
+                receive: receive.with_departures(),
+                asked: None,
+                reply: None,
+                correlate,
+                relaxed,
+                discards_max,
+                // A random start, so that a reply to an earlier life of this socket is not taken for one to this.
+                next_id: RandomState::new().hash_one(0) as u32,
+            },
+        }
+    }
+}
+
+impl ReqSocket {
+    fn catch_up(&mut self) {
+        self.asker.send.catch_up();
+        self.asker.receive.collect();
+    }
+
+    /// Sends a request and waits for the reply, up to `timeout` for both together.
+    ///
+    /// When the time is over, the request is [given up](Self::give_up), so the socket is ready for the next one whatever the
+    /// result.
+    ///
+    /// # Errors
+    /// [`RequestError`] tells why there is no reply. [`RequestError::WrongState`] if a request is under way already.
+    pub fn request(
+        &mut self,
+        message: impl Into<Message>,
+        timeout: Duration,
+    ) -> Result<Message, RequestError> {
+        let deadline = Instant::now().checked_add(timeout);
+        match Outgoing::send(&mut self.asker, message.into(), deadline) {
+            Err((_, Refusal::Full | Refusal::NoPeer)) => return Err(RequestError::Timeout),
+            sent => sent.map_err(RequestError::from)?,
+        }
+        match Incoming::wait(&mut self.asker, deadline) {
+            Ok(()) => Ok(self.asker.take()),
+            Err(nothing) => {
+                self.asker.give_up();
+                Err(nothing.into())
+            }
+        }
+    }
+
+    /// Sends a request and waits for the reply, without blocking the thread. Any executor will do, and puts an end to it
+    /// in time.
+    ///
+    /// Cancel-safe in this sense: dropping the future [gives the request up](Self::give_up).
+    ///
+    /// # Errors
+    /// As for [`request`](Self::request), without [`RequestError::Timeout`].
+    pub async fn request_async(&mut self, message: impl Into<Message>) -> Result<Message, RequestError> {
+        /// Gives the request up when the future ends, unless it is answered by then.
+        struct Exchange<'a>(&'a mut Asker);
+        impl Drop for Exchange<'_> {
+            fn drop(&mut self) {
+                self.0.give_up();
+            }
+        }
+
+        let mut message = message.into();
+        if self.asker.asked.is_some() && !self.asker.relaxed {
+            return Err(RequestError::WrongState(message));
+        }
+        let exchange = Exchange(&mut self.asker);
+        loop {
+            message = match exchange.0.try_send(message) {
+                Ok(()) => break,
+                Err((message, Refusal::Full | Refusal::NoPeer)) => message,
+                Err(refused) => return Err(refused.into()),
+            };
+            poll_fn(|task| exchange.0.poll_ready(task)).await;
+        }
+        poll_fn(|task| exchange.0.poll_look(task)).await?;
+        Ok(exchange.0.take())
+    }
+
+    /// Whether a request is under way, so that the next step is to receive.
+    pub fn is_waiting(&self) -> bool {
+        self.asker.asked.is_some() || self.asker.reply.is_some()
+    }
+
+    /// Gives up the request that is under way, if one is: its reply will not be received, now or ever. The socket is ready
+    /// for another request.
+    pub fn give_up(&mut self) {
+        self.asker.give_up();
+    }
+}
+
+/// The state of a REQ.
+///
+/// ```text
+///             send                     the reply came              recv
+///   ready ───────────► asked ──────────────────────────► answered ──────► ready
+///                        │ give_up, or the peer is lost ─────────────────────▲
+/// ```
+struct Asker {
+    core: SocketCore,
+    send: SendHalf<LoadBalancer>,
+    receive: ReceiveHalf,
+    asked: Option<Asked>,
+    reply: Option<Message>,
+    correlate: bool,
+    relaxed: bool,
+    /// Messages that nobody asked for, to be thrown away in one go: a peer that floods us cannot keep us at it.
+    discards_max: u64,
+    next_id: u32,
+}
+
+/// A request that is under way.
+#[derive(Clone, Copy)]
+struct Asked {
+    pipe: PipeId,
+    /// Messages that the pipe had accepted when it had accepted this one.
+    accepted: u64,
+    id: Option<[u8; 4]>,
+}
+
+impl Asker {
+    fn give_up(&mut self) {
+        self.reply = None;
+        let Some(asked) = self.asked.take() else {
+            return;
+        };
+        if asked.id.is_none() {
+            self.send.let_go(asked.pipe);
+            self.receive.let_go(asked.pipe);
+            self.core.renew(asked.pipe);
+        }
+    }
+
+    /// Puts the message into an envelope.
+    fn wrap(&mut self, message: Message) -> (Message, Option<[u8; 4]>) {
+        let mut message = message.with_delimiter();
+        let id = self.correlate.then(|| {
+            self.next_id = self.next_id.wrapping_add(1);
+            self.next_id.to_be_bytes()
+        });
+        if let Some(id) = &id {
+            message.push_front(&id[..]);
+        }
+        (message, id)
+    }
+
+    /// Takes what came from the asked peer out of its envelope: nothing, if it is the answer to another request.
+    fn unwrap(mut message: Message, asked: &Asked) -> Result<Option<Message>, Reason> {
+        if let Some(id) = asked.id {
+            match message.pop_front() {
+                Some(part) if part[..] == id => {}
+                Some(_) => return Ok(None),
+                None => return Err(Reason::NoEnvelope),
+            }
+        }
+        message
+            .strip_delimiter()
+            .map(Some)
+            .map_err(|_| Reason::NoEnvelope)
+    }
+
+    fn is_lost(&mut self, asked: &Asked) -> bool {
+        self.receive
+            .departures()
+            .iter()
+            .any(|departure| match *departure {
+                Departure::Peer { pipe } => pipe == asked.pipe,
+                // What was not handed over goes over the next connection.
+                Departure::Connection { pipe, finished } => pipe == asked.pipe && finished >= asked.accepted,
+            })
+    }
+}
+
+impl Outgoing for Asker {
+    fn try_send(&mut self, message: Message) -> Result<(), (Message, Refusal)> {
+        if self.is_busy() {
+            if !self.relaxed {
+                return Err((message, Refusal::WrongState));
+            }
+            self.give_up();
+        }
+        drop(self.receive.departures());
+        let (message, id) = self.wrap(message);
+        let receive = &mut self.receive;
+        // What is there before the question is asked cannot be its answer.
+        receive.collect();
+        let result = self
+            .send
+            .deal(message, |pipe| receive.skip_all(pipe, self.discards_max));
+        match result {
+            Ok(key) => {
+                self.asked = Some(Asked {
+                    pipe: self.send.pipe_of(key),
+                    accepted: self.send.accepted(key),
+                    id,
+                });
+                Ok(())
+            }
+            Err((mut message, refusal)) => {
+                if id.is_some() {
+                    message.pop_front();
+                }
+                Err((
+                    message.strip_delimiter().unwrap_or_else(|message| message),
+                    refusal,
+                ))
+            }
+        }
+    }
+
+    fn send(&mut self, mut message: Message, deadline: Option<Instant>) -> Result<(), (Message, Refusal)> {
+        loop {
+            match self.try_send(message) {
+                Err((back, refusal @ (Refusal::Full | Refusal::NoPeer))) => {
+                    if !self.send.wait(deadline) {
+                        return Err((back, refusal));
+                    }
+                    message = back;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn poll_ready(&mut self, task: &TaskContext<'_>) -> Poll<()> {
+        if self.is_busy() {
+            return Poll::Ready(());
+        }
+        self.send.poll_ready(task)
+    }
+}
+
+impl Incoming for Asker {
+    fn is_ready(&mut self) -> bool {
+        self.reply.is_some()
+    }
+
+    fn look(&mut self) -> Result<(), Nothing> {
+        if self.reply.is_some() {
+            return Ok(());
+        }
+        let Some(asked) = self.asked else {
+            return Err(Nothing::WrongState);
+        };
+        for _ in 0..self.discards_max.max(1) {
+            match self.receive.look() {
+                Ok(()) => {
+                    let pipe = self.receive.source().0;
+                    let message = self.receive.take();
+                    if pipe != asked.pipe {
+                        continue;
+                    }
+                    match Asker::unwrap(message, &asked) {
+                        Ok(None) => {}
+                        Ok(reply) => {
+                            self.asked = None;
+                            self.reply = reply;
+                            return Ok(());
+                        }
+                        Err(reason) => {
+                            self.core.abort(pipe, reason);
+                            self.give_up();
+                            return Err(Nothing::PeerLost);
+                        }
+                    }
+                }
+                Err(Nothing::Empty) if self.is_lost(&asked) => {
+                    self.asked = None;
+                    return Err(Nothing::PeerLost);
+                }
+                Err(nothing) => return Err(nothing),
+            }
+        }
+        Err(Nothing::Empty)
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<(), Nothing> {
+        loop {
+            match self.look() {
+                Err(Nothing::Empty) if self.receive.wait_for_news(deadline) => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn poll_look(&mut self, task: &TaskContext<'_>) -> Poll<Result<(), Nothing>> {
+        loop {
+            match self.look() {
+                Err(Nothing::Empty) => {
+                    if self.receive.sleep(task) {
+                        return Poll::Pending;
+                    }
+                }
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    fn take(&mut self) -> Message {
+        self.reply.take().expect("a reply was found")
+    }
+}
+
+impl Asker {
+    fn is_busy(&self) -> bool {
+        self.asked.is_some() || self.reply.is_some()
+    }
+}
+
+/// Receives requests from everybody in turn, and replies to each before it takes the next.
+///
+/// It goes with [`ReqSocket`] and [`DealerSocket`](crate::DealerSocket), also through any number of routers: the envelope,
+/// which says where the reply goes, is kept while the application works. [`next`](Self::next) gives a request that takes its
+/// reply; [`recv`](Self::recv) and [`send`](Self::send) are the two steps, which alternate: out of turn, they fail and change
+/// nothing. A peer whose request has no envelope is disconnected.
+///
+/// # Examples
+/// ```
+/// use zerowire::{Context, RepSocket, ReqSocket};
+///
+/// let context = Context::new();
+/// let mut rep = RepSocket::new(&context);
+/// rep.bind("inproc://adder")?;
+/// let mut req = ReqSocket::new(&context);
+/// req.connect("inproc://adder")?;
+///
+/// req.send("1 2 3")?;
+/// let request = rep.recv()?;
+/// let sum: u32 = request.to_str()?.split(' ').map(|number| number.parse::<u32>().unwrap_or(0)).sum();
+/// rep.send(sum.to_string())?;
+/// assert_eq!(req.recv()?.as_bytes(), b"6");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct RepSocket {
+    answerer: Answerer,
+}
+
+socket_methods!(RepSocket, core: answerer.core);
+send_methods!(RepSocket, answerer);
+receive_methods!(RepSocket, answerer);
+impl Sends for RepSocket {}
+impl Receives for RepSocket {}
+
+impl sealed::Sealed for RepSocket {
+    fn with_options(context: &Context, options: Options) -> RepSocket {
+        let core = SocketCore::new(&context.inner, SocketType::Rep, options);
+        let send = core.send_half(Directory::default()).expect("a REP socket sends");
+        let receive = core.receive_half().expect("a REP socket receives");
+        RepSocket {
+            answerer: Answerer {
+                core,
+                send,
+                receive,
+                asked: None,
+                request: None,
+            },
+        }
+    }
+}
+
+impl RepSocket {
+    fn catch_up(&mut self) {
+        self.answerer.send.catch_up();
+        self.answerer.receive.collect();
+    }
+
+    /// Receives a request, waiting for one. Its reply goes through what is returned.
+    ///
+    /// # Errors
+    /// [`RecvError::WrongState`] if a request that was received has no reply yet.
+    #[expect(clippy::should_implement_trait, reason = "what it returns borrows the socket")]
+    pub fn next(&mut self) -> Result<Request<'_>, RecvError> {
+        let message = self.recv()?;
+        Ok(Request {
+            socket: self,
+            message,
+        })
+    }
+
+    /// Receives a request, waiting up to `timeout` for one.
+    ///
+    /// # Errors
+    /// [`RecvTimeoutError::Timeout`] if none came in time.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Request<'_>, RecvTimeoutError> {
+        let message = self.recv_timeout(timeout)?;
+        Ok(Request {
+            socket: self,
+            message,
+        })
+    }
+
+    /// Receives a request, waiting without blocking the thread. Any executor will do.
+    ///
+    /// Cancel-safe: a future that is dropped before it is ready has taken nothing.
+    ///
+    /// # Errors
+    /// As for [`next`](Self::next).
+    pub async fn next_async(&mut self) -> Result<Request<'_>, RecvError> {
+        let message = self.recv_async().await?;
+        Ok(Request {
+            socket: self,
+            message,
+        })
+    }
+
+    /// Whether a request was received and has no reply yet, so that the next step is to send.
+    pub fn is_asked(&self) -> bool {
+        self.answerer.asked.is_some()
+    }
+
+    /// Leaves the request that was received last without a reply. The socket is ready for the next one.
+    pub fn dismiss(&mut self) {
+        self.answerer.asked = None;
+        self.answerer.request = None;
+    }
+}
+
+/// A request that a [`RepSocket`] received. Dropped without a reply, it is [dismissed](RepSocket::dismiss).
+///
+/// # Examples
+/// ```
+/// use zerowire::{Context, RepSocket, ReqSocket};
+///
+/// let context = Context::new();
+/// let mut rep = RepSocket::new(&context);
+/// rep.bind("inproc://greeter")?;
+/// let mut req = ReqSocket::new(&context);
+/// req.connect("inproc://greeter")?;
+/// req.send("Ada")?;
+///
+/// let request = rep.next()?;
+/// let reply = format!("hello, {}", request.message().to_str()?);
+/// request.reply(reply)?;
+/// assert_eq!(req.recv()?.as_bytes(), b"hello, Ada");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "whoever asked waits for the reply"]
+pub struct Request<'a> {
+    socket: &'a mut RepSocket,
+    message: Message,
+}
+
+impl Request<'_> {
+    /// What was asked.
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// Replies, waiting while the peer that asked is at its high-water mark.
+    ///
+    /// # Errors
+    /// [`SendError::PeerLost`] if that peer is gone.
+    pub fn reply(self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.socket.send(message)
+    }
+
+    /// Replies, waiting without blocking the thread. Any executor will do.
+    ///
+    /// Dropping the future dismisses the request.
+    ///
+    /// # Errors
+    /// As for [`reply`](Self::reply).
+    pub async fn reply_async(self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.socket.send_async(message).await
+    }
+}
+
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        self.socket.dismiss();
+    }
+}
+
+/// The state of a REP: ready for a request, or asked.
+struct Answerer {
+    core: SocketCore,
+    send: SendHalf<Directory>,
+    receive: ReceiveHalf,
+    /// Who asked, and the envelope of the reply.
+    asked: Option<(PipeId, Message)>,
+    /// The request, until it is taken.
+    request: Option<Message>,
+}
+
+impl Outgoing for Answerer {
+    fn try_send(&mut self, message: Message) -> Result<(), (Message, Refusal)> {
+        let (Some((pipe, envelope)), None) = (&self.asked, &self.request) else {
+            return Err((message, Refusal::WrongState));
+        };
+        self.send.catch_up();
+        let Some(key) = self.send.key_of(*pipe) else {
+            let refusal = match self.send.has_died() {
+                true => Refusal::IoThreadDied,
+                false => Refusal::PeerLost,
+            };
+            self.asked = None;
+            return Err((message, refusal));
+        };
+        if !self.send.has_room(key) {
+            return Err((message, Refusal::Full));
+        }
+        let mut reply = envelope.clone();
+        let parts = message.part_count();
+        reply.append(message);
+        if self.send.is_too_large(&reply) {
+            return Err((last_parts(reply, parts), Refusal::TooLarge));
+        }
+        match self.send.give(key, reply) {
+            Ok(()) => {
+                self.asked = None;
+                Ok(())
+            }
+            Err(reply) => Err((last_parts(reply, parts), Refusal::Full)),
+        }
+    }
+
+    fn send(&mut self, mut message: Message, deadline: Option<Instant>) -> Result<(), (Message, Refusal)> {
+        loop {
+            match self.try_send(message) {
+                Err((back, Refusal::Full)) => {
+                    if !self.send.wait(deadline) {
+                        return Err((back, Refusal::Full));
+                    }
+                    message = back;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn poll_ready(&mut self, task: &TaskContext<'_>) -> Poll<()> {
+        loop {
+            let Some((pipe, _)) = &self.asked else {
+                return Poll::Ready(());
+            };
+            self.send.catch_up();
+            match self.send.key_of(*pipe) {
+                Some(key) if !self.send.has_room(key) => {}
+                _ => return Poll::Ready(()),
+            }
+            if self.send.sleep(task) {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// What is left of a reply without its envelope.
+fn last_parts(mut reply: Message, parts: usize) -> Message {
+    while reply.part_count() > parts {
+        reply.pop_front();
+    }
+    reply
+}
+
+impl Incoming for Answerer {
+    fn is_ready(&mut self) -> bool {
+        self.request.is_some()
+    }
+
+    fn look(&mut self) -> Result<(), Nothing> {
+        if self.request.is_some() {
+            return Ok(());
+        }
+        if self.asked.is_some() {
+            return Err(Nothing::WrongState);
+        }
+        loop {
+            self.receive.look()?;
+            let pipe = self.receive.source().0;
+            match self.receive.take().split_envelope() {
+                Ok((envelope, request)) => {
+                    self.asked = Some((pipe, envelope));
+                    self.request = Some(request);
+                    return Ok(());
+                }
+                // What a peer with the option to probe sends first, for routers.
+                Err(probe) if probe.part_count() == 1 && probe.is_empty() => {}
+                Err(_) => {
+                    // With its connection goes all else that it has sent.
+                    self.core.abort(pipe, Reason::NoEnvelope);
+                    self.receive.let_go(pipe);
+                }
+            }
+        }
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<(), Nothing> {
+        loop {
+            match self.look() {
+                Err(Nothing::Empty) if self.receive.wait_for_news(deadline) => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn poll_look(&mut self, task: &TaskContext<'_>) -> Poll<Result<(), Nothing>> {
+        loop {
+            match self.look() {
+                Err(Nothing::Empty) => {
+                    if self.receive.sleep(task) {
+                        return Poll::Pending;
+                    }
+                }
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    fn take(&mut self) -> Message {
+        self.request.take().expect("a request was found")
+    }
+}
+
+impl From<(Message, Refusal)> for RequestError {
+    fn from((message, refusal): (Message, Refusal)) -> RequestError {
+        match refusal {
+            Refusal::Full | Refusal::NoPeer => RequestError::Timeout,
+            Refusal::TooLarge => RequestError::TooLarge(message),
+            Refusal::WrongState => RequestError::WrongState(message),
+            Refusal::PeerLost => RequestError::PeerLost,
+            Refusal::IoThreadDied => RequestError::IoThreadDied,
+        }
+    }
+}
+
+impl From<Nothing> for RequestError {
+    fn from(nothing: Nothing) -> RequestError {
+        match nothing {
+            Nothing::Empty => RequestError::Timeout,
+            // Only a request that was given up behind our back could lead here, which needs the socket that is borrowed.
+            Nothing::PeerLost | Nothing::WrongState => RequestError::PeerLost,
+            Nothing::IoThreadDied => RequestError::IoThreadDied,
+        }
+    }
+}
