@@ -6,178 +6,142 @@
 //!     (PUSH)     └──► worker 2 ───┘   (PULL)     each worker is a process with a PULL and a PUSH of its own
 //! ```
 //!
-//! A task has two parts: a file's number and its path. A result has the worker's number, the file's, and then either what
-//! was counted or the reason why not. At the end this process counts each file again and has to come to the same.
-#![allow(clippy::print_stderr)] // Only the library has to be silent.
+//! A task is a path. A result is the worker's number with what it counted, or why it could not. Both travel as JSON.
 
 #[path = "tasks/files.rs"]
 mod files;
 
-use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::process::{self, Child, Command, ExitCode, Stdio};
+use std::process::{self, Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{env, str, thread};
+use std::{env, thread};
 
-use files::{Counted, HELP, Job, count, draw_progress, parse_arguments, path_of, report, walk};
-use zerowire::{Context, Event, Message, PullSocket, PushSocket, RecvTimeoutError, TrySendError};
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::{Parser, value_parser};
+use files::{Counts, add, count, report, walk};
+use indicatif::{ProgressBar, ProgressFinish};
+use zerowire::{Context, Event, PullSocket, PushSocket, RecvTimeoutError};
 
-/// As first argument it makes this program a worker.
-const WORKER: &str = "--as-worker-process";
-/// How often the workers are looked after and the progress bar is drawn.
+/// How long workers may take to come up.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a lost worker may go unnoticed.
 const TICK: Duration = Duration::from_millis(100);
-/// Tasks under way for each worker: enough that none runs dry, and so few that all their results fit the sink's queue.
-/// One thread serves ventilator and sink here; it must not wait for room at the one while workers wait at the other.
+/// Tasks under way for each worker: so many that none runs dry, and so few that a send finds room: a queue takes 1000.
 const UNDER_WAY: usize = 100;
 
-type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
-fn main() -> ExitCode {
-    let mut arguments = env::args_os().skip(1).peekable();
-    let outcome = match arguments.next_if(|first| first == WORKER) {
-        Some(_) => work(arguments.filter_map(|text| text.into_string().ok()).collect()),
-        None => run(arguments),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tasks: {error}");
-            ExitCode::FAILURE
-        }
+/// Counts lines, words and bytes of files with several processes, and compares with a count of its own.
+///
+/// A file that cannot be read is listed. Exit status 1: a worker was lost, or a single process counts otherwise.
+/// Exit status 2: an argument is wrong.
+#[derive(Parser)]
+struct Arguments {
+    /// Number of worker processes, 1 to 64; by default one for each core, but at least 2.
+    #[arg(long, value_parser = value_parser!(u16).range(1..=64))]
+    workers: Option<u16>,
+    /// Files, and folders of files.
+    #[arg(default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/src"))]
+    paths: Vec<PathBuf>,
+    /// Makes this process a worker: its number, and the endpoints of the ventilator and the sink.
+    #[arg(long, num_args = 3, hide = true)]
+    as_worker: Vec<String>,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    match arguments.as_worker.as_slice() {
+        [number, ventilator, sink] => work(number.parse()?, ventilator, sink),
+        _ => run(arguments),
     }
 }
 
-/// A worker: takes tasks for as long as its standard input is open.
-fn work(arguments: Vec<String>) -> Result<()> {
-    let [worker, ventilator, sink] = arguments.as_slice() else {
-        return Err(format!("{WORKER} takes a number and two endpoints").into());
-    };
+/// Takes tasks and sends results for as long as standard input is open.
+fn work(number: usize, ventilator: &str, sink: &str) -> Result<()> {
     let context = Context::new();
     let mut results = PushSocket::new(&context);
     results.connect(sink)?;
     let mut tasks = PullSocket::new(&context);
     tasks.connect(ventilator)?;
-    thread::Builder::new().spawn(|| {
+    thread::spawn(|| {
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
         process::exit(0)
-    })?;
+    });
     loop {
-        let task = tasks.recv()?;
-        let mut fields = vec![worker.clone(), task.to_str()?.to_owned()];
-        match count(&path_of(task.part(1).unwrap_or_default())) {
-            Ok([_, lines, words, bytes]) => {
-                fields.extend([lines, words, bytes].map(|number| number.to_string()))
-            }
-            Err(reason) => fields.push(reason),
-        }
-        results.send(Message::from_parts(fields))?;
+        let path: OsString = serde_json::from_slice(tasks.recv()?.as_bytes())?;
+        let counted = count(path.as_ref()).map_err(|reason| format!("{path:?}: {reason}"));
+        results.send(serde_json::to_vec(&(number, counted))?)?;
     }
 }
 
-fn run(arguments: impl Iterator<Item = OsString>) -> Result<()> {
-    let Some(Job { workers, paths }) = parse_arguments(arguments)? else {
-        return Ok(io::stdout().write_all(HELP.as_bytes())?);
-    };
-    let files = walk(paths)?;
+/// Starts the workers, deals out the files, adds up the results, and compares.
+fn run(arguments: Arguments) -> Result<()> {
+    let files = walk(&arguments.paths);
+    let cores = thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 64));
+    let mut shares = vec![Counts::default(); arguments.workers.map_or(cores, usize::from)];
+    let mut unread = Vec::new();
+
     let context = Context::new();
     let mut ventilator = PushSocket::new(&context);
-    let tasks_at = ventilator.bind("tcp://127.0.0.1:*")?;
+    let tasks_at = ventilator.bind("tcp://127.0.0.1:*")?.to_string();
     let mut sink = PullSocket::new(&context);
-    let results_at = sink.bind("tcp://127.0.0.1:*")?;
-
-    // A worker ends when its standard input does. Nobody writes to it: it ends when this process closes it, and also when
-    // this process fails or is killed. Messages that say "the end" would be less sure: PUSH deals to those that have room,
-    // which may be one worker twice and another never.
+    let results_at = sink.bind("tcp://127.0.0.1:*")?.to_string();
     let monitor = ventilator.monitor();
+
+    // A worker ends when its standard input does: when we wait for it, and also when we fail or are killed.
     let mut crew = Vec::new();
-    for worker in 0..workers {
-        let mut command = Command::new(env::current_exe()?);
-        command.arg(WORKER).arg(worker.to_string());
-        command.arg(tasks_at.to_string()).arg(results_at.to_string());
-        crew.push(command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?);
+    for number in 0..shares.len() {
+        let mut worker = Command::new(env::current_exe()?);
+        worker.args(["--as-worker", &number.to_string(), &tasks_at, &results_at]);
+        crew.push(worker.stdin(Stdio::piped()).spawn()?);
     }
     // PUSH deals to those who are there: wait for all, or the first would get far more than its share.
-    let mut missing = workers;
-    while missing > 0 {
-        match monitor.recv_timeout(TICK) {
-            Some(Event::HandshakeSucceeded { .. }) => missing -= 1,
-            _ => check(&mut crew)?,
-        }
+    let mut ready = 0;
+    while ready < crew.len() {
+        let event = monitor
+            .recv_timeout(PATIENCE)
+            .context("a worker did not come up")?;
+        ready += usize::from(matches!(event, Event::HandshakeSucceeded { .. }));
     }
+
     let start = Instant::now();
-    let results = deal(&files, &mut ventilator, &mut sink, &mut crew)?;
-    let elapsed = start.elapsed();
-    for mut child in crew {
-        // Closes its standard input first.
-        child.wait()?;
-    }
-
-    io::stdout().write_all(report(&files, &results, workers, elapsed).as_bytes())?;
-    for (file, (worker, counted)) in files.iter().zip(results) {
-        if count(file) != counted {
-            return Err(format!("worker {worker} counted {file:?} wrong, or it changed since").into());
-        }
-    }
-    Ok(io::stdout().write_all(b"A single process counts the same.\n")?)
-}
-
-/// Deals out the files and collects the results, each with the worker it is from.
-fn deal(
-    files: &[PathBuf],
-    ventilator: &mut PushSocket,
-    sink: &mut PullSocket,
-    crew: &mut [Child],
-) -> Result<Vec<(usize, Counted)>> {
-    let mut results = vec![(0, Err("no result".to_owned())); files.len()];
-    let (mut sent, mut done, mut tick) = (0, 0, Instant::now());
+    let bar = ProgressBar::new(files.len() as u64).with_finish(ProgressFinish::AndClear);
+    let (mut sent, mut done) = (0, 0);
     while done < files.len() {
-        while sent < files.len() && sent - done < UNDER_WAY * crew.len() {
-            let path = files[sent].as_os_str().as_encoded_bytes();
-            match ventilator.try_send([sent.to_string().as_bytes(), path]) {
-                Ok(()) => sent += 1,
-                Err(TrySendError::Full(_) | TrySendError::NoPeer(_)) => break,
-                Err(error) => return Err(error.into()),
-            }
+        while sent < files.len().min(done + UNDER_WAY * crew.len()) {
+            let task = serde_json::to_vec(files[sent].as_os_str())?;
+            ventilator.try_send(task).context("no worker is left")?;
+            sent += 1;
         }
-        match sink.recv_timeout(TICK) {
-            Ok(message) => {
-                let result = parse(&message).filter(|(worker, file, _)| *worker < crew.len() && *file < sent);
-                let (worker, file, counted) = result.ok_or_else(|| format!("not a result: {message:?}"))?;
-                results[file] = (worker, counted);
-                done += 1;
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(error) => return Err(error.into()),
+        // What a worker held is lost with it, and would be waited for in vain.
+        if let Some(Event::Disconnected { peer, reason, .. }) = monitor.try_recv() {
+            bail!("lost the worker at {peer}: {reason}");
         }
-        if tick.elapsed() >= TICK {
-            tick = Instant::now();
-            check(crew)?;
-            let bar = "#".repeat(50 * done / files.len());
-            draw_progress(&format!("[{bar:<50}] {done} of {}", files.len()));
+        let result = match sink.recv_timeout(TICK) {
+            Err(RecvTimeoutError::Timeout) => continue,
+            result => result?,
+        };
+        let (worker, counted): (usize, Result<Counts, String>) = serde_json::from_slice(result.as_bytes())?;
+        let share = shares.get_mut(worker).context("a result is from no worker")?;
+        match counted {
+            Ok(counts) => *share = add(*share, counts),
+            Err(reason) => unread.push(reason),
         }
+        done += 1;
+        bar.inc(1);
     }
-    draw_progress("");
-    Ok(results)
-}
-
-/// Fails if a worker has ended: results of what it held would be waited for in vain.
-fn check(crew: &mut [Child]) -> Result<()> {
-    for (worker, child) in crew.iter_mut().enumerate() {
-        if let Some(status) = child.try_wait()? {
-            draw_progress("");
-            return Err(format!("worker {worker} (process {}) ended early: {status}", child.id()).into());
-        }
+    drop(bar);
+    let elapsed = start.elapsed();
+    for mut worker in crew {
+        worker.wait()?; // Closes its standard input first.
     }
-    Ok(())
-}
 
-fn parse(result: &Message) -> Option<(usize, usize, Counted)> {
-    let text = |part| str::from_utf8(result.part(part)?).ok();
-    let number = |part| text(part)?.parse().ok();
-    let counted = match result.part_count() {
-        3 => Err(text(2)?.to_owned()),
-        _ => Ok([1, number(2)?, number(3)?, number(4)?]),
-    };
-    Some((text(0)?.parse().ok()?, text(1)?.parse().ok()?, counted))
+    let total = shares.iter().copied().fold(Counts::default(), add);
+    io::stdout().write_all(report(&shares, total, &unread, elapsed).as_bytes())?;
+    let alone = files
+        .iter()
+        .filter_map(|file| count(file).ok())
+        .fold(Counts::default(), add);
+    ensure!(alone == total, "a single process counts otherwise: {alone:?}");
+    Ok(io::stdout().write_all(b"A single process counts the same.\n")?)
 }
