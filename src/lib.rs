@@ -58,6 +58,7 @@ pub use crate::{
     socket::router::{
         DealerReceiver, DealerSender, DealerSocket, RouterReceiver, RouterSender, RouterSocket,
     },
+    socket::shared::{SharedPubSocket, SharedPushSocket},
     socket::subscribing::Told,
     socket::xpubsub::{Upstream, XPubSocket, XSubSocket},
     wire::{error::ProtocolError, socket_type::SocketType},

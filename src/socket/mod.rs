@@ -32,6 +32,7 @@ pub(crate) mod receive_half;
 pub(crate) mod reqrep;
 pub(crate) mod router;
 pub(crate) mod send_half;
+pub(crate) mod shared;
 pub(crate) mod split;
 pub(crate) mod subscribing;
 pub(crate) mod xpubsub;

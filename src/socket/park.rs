@@ -39,22 +39,33 @@ pub(crate) fn wait(inbox: &Inbox<ToSocket>, patience: &mut Patience, deadline: O
         }
         patience.failed();
     }
-    WAKER.with(|waker| {
-        if !inbox.sleep(waker) {
-            return true;
+    if !with_waker(|waker| inbox.sleep(waker)) {
+        return true;
+    }
+    // The thread may be unparked for any reason, so what counts is the inbox.
+    while !inbox.is_filled() {
+        if !until(deadline) {
+            return false;
         }
-        // The thread may be unparked for any reason, so what counts is the inbox.
-        while !inbox.is_filled() {
-            match deadline {
-                None => thread::park(),
-                Some(deadline) => match deadline.checked_duration_since(Instant::now()) {
-                    Some(left) if !left.is_zero() => thread::park_timeout(left),
-                    _ => return false,
-                },
-            }
-        }
-        true
-    })
+    }
+    true
+}
+
+/// Lends the waker that ends [`until`] on this thread.
+pub(crate) fn with_waker<R>(action: impl FnOnce(&Waker) -> R) -> R {
+    WAKER.with(action)
+}
+
+/// Sleeps until woken, for whatever reason. False if the deadline has passed.
+pub(crate) fn until(deadline: Option<Instant>) -> bool {
+    match deadline {
+        None => thread::park(),
+        Some(deadline) => match deadline.checked_duration_since(Instant::now()) {
+            Some(left) if !left.is_zero() => thread::park_timeout(left),
+            _ => return false,
+        },
+    }
+    true
 }
 
 impl Patience {

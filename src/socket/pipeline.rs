@@ -52,6 +52,10 @@ impl PushSocket {
         self.half.catch_up();
     }
 
+    pub(super) fn into_parts(self) -> (SocketCore, SendHalf<LoadBalancer>) {
+        (self.core, self.half)
+    }
+
     /// Messages that were accepted and never handed over, because their peer is gone for good. Since the socket was made.
     ///
     /// Counted when the socket notices, which is in one of its calls.

@@ -206,6 +206,12 @@ impl sealed::Sealed for PubSocket {
     }
 }
 
+impl PubSocket {
+    pub(super) fn into_publisher(self) -> Publisher {
+        self.publisher
+    }
+}
+
 /// Receives the messages that begin with one of the topics it has subscribed to.
 ///
 /// It goes with [`PubSocket`] and [`XPubSocket`](crate::XPubSocket). A topic is any bytes, the empty one is everything.
