@@ -12,6 +12,8 @@ mod endpoint;
 mod engine;
 #[cfg(not(zerowire_loom))]
 mod error;
+#[cfg(not(zerowire_loom))]
+mod framing;
 #[cfg(all(not(zerowire_loom), any(fuzzing, test)))]
 pub mod fuzzing;
 #[cfg(not(zerowire_loom))]
@@ -49,7 +51,7 @@ pub use crate::{
     monitor::{Event, Monitor, Reason},
     options::{OnDuplicate, SlowSubscriber, Verbosity},
     peer_id::{InvalidPeerId, PeerId},
-    socket::builder::{Builder, Deals, Identified, Probes, Publishes, Receives, Sends, Socket},
+    socket::builder::{Builder, Conflates, Deals, Identified, Probes, Publishes, Receives, Sends, Socket},
     socket::fan_out::Published,
     socket::pair::{PairReceiver, PairSender, PairSocket},
     socket::pipeline::{PullSocket, PushSocket},

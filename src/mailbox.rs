@@ -8,12 +8,13 @@ use crate::message::Message;
 use crate::monitor::{Monitors, Reason};
 use crate::options::Options;
 use crate::peer_id::PeerId;
-use crate::pipe::PipeId;
-use crate::pipe::inbound::{Reader, Writer};
-use crate::pipe::inbox::Inbox;
-use crate::pipe::outbound::{Drainer, Sender};
+use crate::pipe::inbound::{self, Reader, Writer};
+use crate::pipe::inbox::{Inbox, Ready};
+use crate::pipe::latest;
+use crate::pipe::outbound::{self, Drainer, Sender};
 use crate::pipe::recycle::Pool;
 use crate::pipe::sync::{AtomicBool, Ordering};
+use crate::pipe::{PipeId, WriteSide};
 use crate::routing::identities::Identities;
 use crate::routing::interests::Interests;
 use crate::transport::{Listener, Stream};
@@ -71,9 +72,20 @@ pub(crate) struct Dial {
     pub(crate) endpoint: Endpoint,
     /// The I/O side's ends of the pipes, for sockets that let messages wait for a connection. Others get pipes with each
     /// connection.
-    pub(crate) pipes: Option<(Drainer, Option<Writer<u8>>)>,
+    pub(crate) pipes: Option<WireEnds>,
     /// What a ROUTER calls the peer, whatever it says its identity is.
     pub(crate) name: Option<PeerId>,
+}
+
+/// The I/O side's ends of a peer's pipes.
+pub(crate) struct WireEnds {
+    pub(crate) drainer: Drainer,
+    /// For sockets that are sent something.
+    pub(crate) inbound: Option<Writer<u8>>,
+    /// For sockets that conflate what they send: the newest message, and the way into the pipe that is drained.
+    pub(crate) newest_out: Option<(latest::Reader<Message>, Sender)>,
+    /// For sockets that conflate what they receive: the way out of the pipe that is written, and the newest message.
+    pub(crate) newest_in: Option<(Reader<u8>, latest::Writer<Message>)>,
 }
 
 /// A peer whose name is taken, and which waits to hear whether it is free after all.
@@ -101,12 +113,14 @@ pub(crate) enum ToSocket {
 pub(crate) enum SendPipe {
     Wire(Sender),
     Inproc(Writer<Message>),
+    Latest(latest::Writer<Message>),
 }
 
 /// The application's end of a way in.
 pub(crate) enum ReceivePipe {
     Wire(Reader<u8>),
     Inproc(Reader<Message>),
+    Latest(latest::Reader<Message>),
 }
 
 pub(crate) type SocketId = u64;
@@ -166,6 +180,69 @@ impl SocketLink {
             partner: Mutex::default(),
             closed: AtomicBool::new(false),
         }
+    }
+
+    /// Makes the pipes of a peer at the other end of a connection, and gives the socket its ends, the sending half first.
+    /// `side` is the connection, if there is one already, so that the halves find it.
+    pub(crate) fn attach_wire(
+        &self,
+        pipe: PipeId,
+        name: Option<&PeerId>,
+        io: &Arc<dyn Ready>,
+        io_pool: &crate::pipe::sync::Arc<Pool<u8>>,
+        side: Option<Arc<dyn WriteSide>>,
+    ) -> Option<WireEnds> {
+        let conflate = self.options.conflate;
+        // A socket that sends nothing has a way out all the same: for the commands of the protocol.
+        let send = if conflate { None } else { self.send.clone() };
+        let news: Arc<dyn Ready> = match (send, &self.receive) {
+            (Some(inbox), _) => inbox,
+            _ if conflate => io.clone(),
+            (None, Some(inbox)) => inbox.clone(),
+            (None, None) => return None,
+        };
+        let (sender, mut drainer) =
+            outbound::pipe(pipe, self.options.send_hwm, &self.byte_pool, news, io.clone());
+        let is_connected = side.is_some();
+        if let Some(side) = side {
+            drainer.connect(side);
+        }
+        let mut ends = WireEnds {
+            drainer,
+            inbound: None,
+            newest_out: None,
+            newest_in: None,
+        };
+        if let Some(inbox) = &self.send {
+            let app_end = if conflate {
+                let (newest, reader) = latest::pipe(pipe, inbox.clone(), io.clone());
+                if is_connected {
+                    reader.attach_quietly();
+                }
+                ends.newest_out = Some((reader, sender));
+                SendPipe::Latest(newest)
+            } else {
+                SendPipe::Wire(sender)
+            };
+            inbox.post(ToSocket::Send(app_end, name.cloned()));
+        }
+        if let Some(inbox) = &self.receive {
+            let hwm = self.options.receive_hwm;
+            // Subscriptions are no messages: a publisher that conflates hears them all.
+            let app_end = if conflate && self.socket_type.receives() {
+                let (writer, reader) = inbound::pipe(pipe, hwm, io_pool, io.clone(), io.clone());
+                let (newest_writer, newest) = latest::pipe(pipe, io.clone(), inbox.clone());
+                ends.inbound = Some(writer);
+                ends.newest_in = Some((reader, newest_writer));
+                ReceivePipe::Latest(newest)
+            } else {
+                let (writer, reader) = inbound::pipe(pipe, hwm, io_pool, io.clone(), inbox.clone());
+                ends.inbound = Some(writer);
+                ReceivePipe::Wire(reader)
+            };
+            inbox.post(ToSocket::Receive(app_end, name.cloned()));
+        }
+        Some(ends)
     }
 
     /// The names of a ROUTER's peers.

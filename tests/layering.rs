@@ -29,17 +29,18 @@ const ARROWS: &str = "
     pipe      -> wire::frame
     transport -> endpoint pipe::WriteSide
     monitor   -> wire::{error,socket_type}
+    framing   -> message pipe wire::frame
     mailbox   -> endpoint message monitor options peer_id pipe routing::{identities,interests}
                  transport::{Listener,Stream} wire::socket_type
 
     # The I/O thread.
-    reactor   -> endpoint engine mailbox message monitor options peer_id pipe routing::interests transport
+    reactor   -> endpoint engine framing mailbox message monitor options peer_id pipe routing::interests transport
                  wire::{command,error,frame,socket_type}
 
     # The application's threads. The context owns the names of inproc, but what they lead to is the sockets' affair.
     context   -> error::OptionError mailbox monitor::Reason pipe::{sync,PipeId} reactor::{IoHandle,Reactor}
                  socket::inproc::Names
-    socket    -> context endpoint error mailbox message monitor options peer_id pipe reactor::IoHandle routing
+    socket    -> context endpoint error framing mailbox message monitor options peer_id pipe reactor::IoHandle routing
                  transport::{BindFailure,Listener} wire::{frame,socket_type}
                  wire::{command::TOPIC_BYTES_MAX,error::printable}
 

@@ -16,6 +16,7 @@
 //! | [`outbound`] | a chain of frames plus the drain token that says who writes them to the connection |
 //! | [`batch`] | which bytes of a chain the kernel took, in whole messages |
 //! | [`inbound`] | a chain that is handed to the receiving application thread |
+//! | [`latest`] | one place instead of a queue, for sockets that conflate |
 //! | [`inbox`] | many producers, one sleeper: control items and ready pipes |
 //! | [`sync`] | atomics, locks and cells: std's, or loom's under `cfg(zerowire_loom)` |
 //!
@@ -29,6 +30,7 @@ pub(crate) mod chain;
 pub(crate) mod credit;
 pub(crate) mod inbound;
 pub(crate) mod inbox;
+pub(crate) mod latest;
 pub(crate) mod outbound;
 pub(crate) mod recycle;
 pub(crate) mod sync;

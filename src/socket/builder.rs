@@ -36,6 +36,9 @@ pub trait Publishes: Socket {}
 /// A socket type that deals out its messages to peers in turn.
 pub trait Deals: Socket {}
 
+/// A socket type that can do with the newest message of each peer.
+pub trait Conflates: Socket {}
+
 pub(crate) mod sealed {
     use crate::context::Context;
     use crate::options::Options;
@@ -304,6 +307,19 @@ impl Builder<XPubSocket> {
     /// Default: nothing.
     pub fn welcome(mut self, message: impl Into<Message>) -> Builder<XPubSocket> {
         self.options.welcome = Some(message.into());
+        self
+    }
+}
+
+impl<S: Conflates> Builder<S> {
+    /// Keeps one message for each peer, the newest: one that was not handed over yet is replaced by the next, multipart
+    /// messages as a whole.
+    ///
+    /// Default: off. A socket that conflates what it sends is never at a high-water mark, and one that conflates what it
+    /// receives holds nobody up; what the network's buffers hold comes on top. Over inproc, a peer that connects and does
+    /// not conflate keeps the queue of its own, with its high-water mark; the newest message of that queue is received.
+    pub fn conflate(mut self, on: bool) -> Builder<S> {
+        self.options.conflate = on;
         self
     }
 }

@@ -7,14 +7,11 @@ use std::time::Duration;
 use crate::context;
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::error::{BindError, ConnectError, DetachError};
-use crate::mailbox::{Dial, ReceivePipe, SendPipe, SocketLink, ToReactor, ToSocket};
+use crate::mailbox::{Dial, SocketLink, ToReactor, ToSocket};
 use crate::monitor::{Event, Monitor, Reason};
 use crate::options::Options;
 use crate::peer_id::PeerId;
 use crate::pipe::PipeId;
-use crate::pipe::inbound::{self, Writer};
-use crate::pipe::inbox::Ready;
-use crate::pipe::outbound::{self, Drainer};
 use crate::reactor::IoHandle;
 use crate::transport::{BindFailure, Listener};
 use crate::wire::socket_type::SocketType;
@@ -77,7 +74,8 @@ impl SocketCore {
     /// The receiving half, for types that receive.
     pub(crate) fn receive_half(&self) -> Option<ReceiveHalf> {
         let inbox = self.link.receive.clone()?;
-        Some(ReceiveHalf::new(self.context.clone(), inbox))
+        let conflate = self.link.options.conflate && self.link.socket_type.receives();
+        Some(ReceiveHalf::new(self.context.clone(), inbox).with_conflation(conflate))
     }
 
     pub(crate) fn bind<E>(&mut self, endpoint: E) -> Result<Endpoint, BindError>
@@ -215,7 +213,7 @@ impl SocketCore {
         let pipes = if self.link.has_passing_pipes() {
             None
         } else {
-            self.lasting_pipes(pipe, io)
+            self.link.attach_wire(pipe, name, &io.ready(), io.pool(), None)
         };
         io.post(ToReactor::Dial(Box::new(Dial {
             pipe,
@@ -224,38 +222,6 @@ impl SocketCore {
             pipes,
             name: name.cloned(),
         })));
-    }
-
-    /// Gives the halves their ends of new pipes, and returns the others.
-    fn lasting_pipes(&self, pipe: PipeId, io: &IoHandle) -> Option<(Drainer, Option<Writer<u8>>)> {
-        let link = &self.link;
-        // A socket that sends nothing has a way out all the same: for the commands of the protocol.
-        let sender_inbox: Arc<dyn Ready> = match (&link.send, &link.receive) {
-            (Some(inbox), _) | (None, Some(inbox)) => inbox.clone(),
-            (None, None) => return None,
-        };
-        let (sender, drainer) = outbound::pipe(
-            pipe,
-            link.options.send_hwm,
-            &link.byte_pool,
-            sender_inbox,
-            io.ready(),
-        );
-        if let Some(inbox) = &link.send {
-            inbox.post(ToSocket::Send(SendPipe::Wire(sender), None));
-        }
-        let inbound = link.receive.as_ref().map(|inbox| {
-            let (writer, reader) = inbound::pipe(
-                pipe,
-                link.options.receive_hwm,
-                io.pool(),
-                io.ready(),
-                inbox.clone() as Arc<dyn Ready>,
-            );
-            inbox.post(ToSocket::Receive(ReceivePipe::Wire(reader), None));
-            writer
-        });
-        Some((drainer, inbound))
     }
 
     pub(crate) fn unbind<E>(&mut self, endpoint: E) -> Result<(), DetachError>

@@ -15,8 +15,9 @@ use crate::monitor::{Event, Reason};
 use crate::options::OnDuplicate;
 use crate::peer_id::PeerId;
 use crate::pipe::PipeId;
-use crate::pipe::inbound::{self, Reader, Writer};
+use crate::pipe::inbound::{self, Writer};
 use crate::pipe::inbox::{Inbox, Ready, Relay, wake};
+use crate::pipe::latest;
 use crate::pipe::recycle::Spares;
 use crate::wire::socket_type::SocketType;
 
@@ -39,7 +40,7 @@ struct Connector {
     pipe: PipeId,
     /// The reading end of what it sends, and where that end's news will have to go; for sockets that let messages wait for
     /// a peer.
-    sends: Option<(Reader<Message>, Arc<Relay>)>,
+    sends: Option<(ReceivePipe, Arc<Relay>)>,
     /// What a ROUTER calls the binder.
     name: Option<PeerId>,
 }
@@ -331,11 +332,12 @@ impl Names {
             (to_connector, &socket, &known_as.0),
         ] {
             if let (Some(reader), Some(inbox)) = (reader, &link.receive) {
-                reader.attach();
-                then.post(
-                    inbox,
-                    ToSocket::Receive(ReceivePipe::Inproc(reader), name.clone()),
-                );
+                match &reader {
+                    ReceivePipe::Wire(_) => {}
+                    ReceivePipe::Inproc(reader) => reader.attach(),
+                    ReceivePipe::Latest(reader) => reader.attach_quietly(),
+                }
+                then.post(inbox, ToSocket::Receive(reader, name.clone()));
             }
         }
         self.attached.push(Attached {
@@ -450,15 +452,8 @@ fn new_connector(
     let inbox = socket.send.as_ref().filter(|_| !socket.has_passing_pipes());
     let sends = inbox.map(|inbox| {
         let relay = Arc::new(Relay::default());
-        let (mut writer, reader) = inbound::pipe::<Message>(
-            pipe,
-            socket.options.send_hwm,
-            &socket.message_pool,
-            inbox.clone(),
-            relay.clone() as Arc<dyn Ready>,
-        );
-        greet(socket, &mut writer);
-        then.post(inbox, ToSocket::Send(SendPipe::Inproc(writer), None));
+        let (writer, reader) = pipe_between(socket, pipe, inbox, relay.clone(), socket.options.conflate);
+        then.post(inbox, ToSocket::Send(writer, None));
         (reader, relay)
     });
     Connector {
@@ -496,22 +491,39 @@ fn carry(
     pipe: PipeId,
     name: Option<PeerId>,
     then: &mut Consequences<'_>,
-) -> Option<Reader<Message>> {
+) -> Option<ReceivePipe> {
     let receive = to.receive.clone()?;
     if from.socket_type.is_subscriber() {
         return carry_subscriptions(from, pipe, receive);
     }
     let send = from.send.as_ref()?;
+    let conflate = from.options.conflate || to.options.conflate;
+    let (writer, reader) = pipe_between(from, pipe, send, receive, conflate);
+    then.post(send, ToSocket::Send(writer, name));
+    Some(reader)
+}
+
+/// A pipe out of a socket, with what the peer is to get before anything else.
+fn pipe_between(
+    from: &SocketLink,
+    pipe: PipeId,
+    send: &Arc<Inbox<ToSocket>>,
+    receive: Arc<dyn Ready>,
+    conflate: bool,
+) -> (SendPipe, ReceivePipe) {
+    if conflate {
+        let (writer, reader) = latest::pipe(pipe, send.clone(), receive);
+        return (SendPipe::Latest(writer), ReceivePipe::Latest(reader));
+    }
     let (mut writer, reader) = inbound::pipe::<Message>(
         pipe,
         from.options.send_hwm,
         &from.message_pool,
         send.clone(),
-        receive as Arc<dyn Ready>,
+        receive,
     );
     greet(from, &mut writer);
-    then.post(send, ToSocket::Send(SendPipe::Inproc(writer), name));
-    Some(reader)
+    (SendPipe::Inproc(writer), ReceivePipe::Inproc(reader))
 }
 
 /// Subscriptions go to a publisher of the same context as messages, and are never too many: they are the memory of the
@@ -520,7 +532,7 @@ fn carry_subscriptions(
     from: &Arc<SocketLink>,
     pipe: PipeId,
     receive: Arc<Inbox<ToSocket>>,
-) -> Option<Reader<Message>> {
+) -> Option<ReceivePipe> {
     let owner = from.receive.clone()?;
     let (mut writer, reader) = inbound::pipe::<Message>(
         pipe,
@@ -536,7 +548,7 @@ fn carry_subscriptions(
     }
     wanted.local.retain(|writer| !writer.is_abandoned());
     wanted.local.push(writer);
-    Some(reader)
+    Some(ReceivePipe::Inproc(reader))
 }
 
 /// A subscription, or the end of one, as a message (ZeroMQ RFC 29).

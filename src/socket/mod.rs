@@ -6,7 +6,6 @@
 //! | [`core`] | binding, connecting, closing: the same for every type |
 //! | [`send_half`], [`receive_half`] | the pipes of each direction and who is next |
 //! | [`dealing`], [`fan_out`] | sending to whoever is next, and to everyone who wants it |
-//! | [`framing`] | messages to frames and back |
 //! | [`inproc`] | connections inside a context |
 //! | [`park`] | a thread that waits for its inbox |
 //! | [`methods`] | the methods that socket types share |
@@ -21,7 +20,6 @@ pub(crate) mod builder;
 pub(crate) mod core;
 pub(crate) mod dealing;
 pub(crate) mod fan_out;
-pub(crate) mod framing;
 pub(crate) mod inproc;
 pub(crate) mod methods;
 pub(crate) mod pair;

@@ -1,6 +1,6 @@
 //! PUSH and PULL: dealing out work and collecting it (ZeroMQ RFC 30).
 
-use super::builder::{Deals, Receives, Sends};
+use super::builder::{Conflates, Deals, Receives, Sends};
 use super::methods::scope::*;
 use crate::routing::load_balancer::LoadBalancer;
 
@@ -36,6 +36,7 @@ pub struct PushSocket {
 socket_methods!(PushSocket, core: core);
 send_methods!(PushSocket, half);
 impl Sends for PushSocket {}
+impl Conflates for PushSocket {}
 impl Deals for PushSocket {}
 
 impl sealed::Sealed for PushSocket {
@@ -93,6 +94,7 @@ socket_methods!(PullSocket, core: core);
 receive_methods!(PullSocket, half);
 receive_many_method!(PullSocket, half);
 impl Receives for PullSocket {}
+impl Conflates for PullSocket {}
 
 impl sealed::Sealed for PullSocket {
     fn with_options(context: &Context, options: Options) -> PullSocket {

@@ -1,6 +1,6 @@
 //! PUB and SUB: one says it, whoever wants hears it (ZeroMQ RFC 29).
 
-use super::builder::{Publishes, Receives, Sends};
+use super::builder::{Conflates, Publishes, Receives, Sends};
 use super::fan_out::{Published, Publisher};
 use super::methods::scope::*;
 use super::receive_half::Filter;
@@ -195,6 +195,7 @@ pub struct PubSocket {
 socket_methods!(PubSocket, core: publisher.core);
 publish_methods!(PubSocket);
 impl Sends for PubSocket {}
+impl Conflates for PubSocket {}
 impl Publishes for PubSocket {}
 
 impl sealed::Sealed for PubSocket {
@@ -249,6 +250,7 @@ socket_methods!(SubSocket, core: subscriber.core);
 receive_methods!(SubSocket, receive);
 receive_many_method!(SubSocket, receive);
 impl Receives for SubSocket {}
+impl Conflates for SubSocket {}
 
 impl sealed::Sealed for SubSocket {
     fn with_options(context: &Context, options: Options) -> SubSocket {

@@ -7,14 +7,16 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use super::{framing, park};
+use super::park;
 use crate::context;
+use crate::framing;
 use crate::mailbox::{ReceivePipe, ToSocket};
 use crate::message::Message;
 use crate::peer_id::PeerId;
 use crate::pipe::PipeId;
 use crate::pipe::inbound::{Reader, Settled};
 use crate::pipe::inbox::Inbox;
+use crate::pipe::latest;
 use crate::routing::fair_queue::FairQueue;
 use crate::routing::topics::Topics;
 
@@ -27,7 +29,9 @@ pub(crate) struct ReceiveHalf {
     queue: FairQueue,
     /// What a subscriber lets through.
     filter: Option<Filter>,
-    /// A message that went through the filter, and had to be taken out of its pipe for that.
+    /// Of several messages of a peer only the newest counts.
+    conflate: bool,
+    /// A message that passed, and had to be taken out of its pipe for that.
     held: Option<Message>,
     /// Peers that are gone, and connections that are: kept for sockets that ask for them.
     departures: Option<Vec<Departure>>,
@@ -64,6 +68,7 @@ pub(crate) enum Departure {
 enum Pipe {
     Wire(Reader<u8>),
     Inproc(Reader<Message>),
+    Latest(latest::Reader<Message>),
 }
 
 /// Why no message was received.
@@ -84,6 +89,7 @@ impl ReceiveHalf {
             keys: HashMap::new(),
             queue: FairQueue::default(),
             filter: None,
+            conflate: false,
             held: None,
             departures: None,
             died: false,
@@ -96,6 +102,12 @@ impl ReceiveHalf {
     /// Has messages go through a filter.
     pub(crate) fn with_filter(mut self, filter: Filter) -> ReceiveHalf {
         self.filter = Some(filter);
+        self
+    }
+
+    /// Has only the newest of several messages of a peer count.
+    pub(crate) fn with_conflation(mut self, on: bool) -> ReceiveHalf {
+        self.conflate = on;
         self
     }
 
@@ -120,7 +132,7 @@ impl ReceiveHalf {
     #[inline]
     pub(crate) fn is_ready(&mut self) -> bool {
         !self.inbox.is_filled()
-            && self.filter.is_none()
+            && !self.looks_closer()
             && self
                 .queue
                 .current()
@@ -132,7 +144,7 @@ impl ReceiveHalf {
     /// from one `Option` or `Result` into the next.
     #[inline]
     pub(crate) fn take(&mut self) -> Message {
-        if self.filter.is_some() {
+        if self.looks_closer() {
             if let Some(message) = self.held.take() {
                 return message;
             }
@@ -172,13 +184,34 @@ impl ReceiveHalf {
         })
     }
 
+    /// Whether messages are looked at before they are taken.
+    #[inline]
+    fn looks_closer(&self) -> bool {
+        self.filter.is_some() || self.conflate
+    }
+
     /// Lets the next message of a peer through the filter, or throws it away.
     #[inline]
     fn passes(&mut self, key: usize) -> bool {
+        let pipe = &mut self.pipes[key].pipe;
+        if self.conflate {
+            let mut message = pipe.take();
+            while pipe.is_filled() {
+                message = pipe.take();
+            }
+            if self
+                .filter
+                .as_ref()
+                .is_none_or(|filter| filter.passes(message.as_bytes()))
+            {
+                self.held = Some(message);
+            }
+            self.queue.advance();
+            return self.held.is_some();
+        }
         let Some(filter) = &self.filter else {
             return true;
         };
-        let pipe = &mut self.pipes[key].pipe;
         match pipe.first_part() {
             Some(part) if filter.passes(part) => return true,
             Some(_) => drop(pipe.take()),
@@ -335,6 +368,7 @@ impl ReceiveHalf {
         let pipe = match pipe {
             ReceivePipe::Wire(pipe) => Pipe::Wire(pipe),
             ReceivePipe::Inproc(pipe) => Pipe::Inproc(pipe),
+            ReceivePipe::Latest(pipe) => Pipe::Latest(pipe),
         };
         let id = pipe.id();
         let key = self.pipes.insert(Entry { pipe, name });
@@ -369,6 +403,7 @@ impl Pipe {
         match self {
             Pipe::Wire(pipe) => pipe.id(),
             Pipe::Inproc(pipe) => pipe.id(),
+            Pipe::Latest(pipe) => pipe.id(),
         }
     }
 
@@ -384,6 +419,7 @@ impl Pipe {
                 pipe.took_message();
                 pipe.chain().take()
             }
+            Pipe::Latest(pipe) => pipe.take().expect("only the reader empties the place"),
         }
     }
 
@@ -393,6 +429,7 @@ impl Pipe {
         match self {
             Pipe::Wire(pipe) => framing::first_part(pipe.chain().peek()),
             Pipe::Inproc(pipe) => pipe.chain().peek().first().map(Message::as_bytes),
+            Pipe::Latest(_) => None,
         }
     }
 
@@ -401,6 +438,7 @@ impl Pipe {
         match self {
             Pipe::Wire(pipe) => pipe.chain().refill(),
             Pipe::Inproc(pipe) => pipe.chain().refill(),
+            Pipe::Latest(pipe) => pipe.is_filled(),
         }
     }
 
@@ -408,13 +446,16 @@ impl Pipe {
         match self {
             Pipe::Wire(pipe) => pipe.settle(),
             Pipe::Inproc(pipe) => pipe.settle(),
+            Pipe::Latest(pipe) => pipe.settle(),
         }
     }
 
     /// Asks the other side to send nothing more; what it has sent stays readable.
     fn detach(&mut self) {
-        if let Pipe::Inproc(pipe) = self {
-            pipe.leave();
+        match self {
+            Pipe::Wire(_) => {}
+            Pipe::Inproc(pipe) => pipe.leave(),
+            Pipe::Latest(pipe) => pipe.leave(),
         }
     }
 }

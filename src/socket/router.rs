@@ -1,6 +1,6 @@
 //! DEALER and ROUTER: asking and answering without taking turns (ZeroMQ RFC 28).
 
-use super::builder::{Deals, Identified, Probes, Receives, Sends};
+use super::builder::{Conflates, Deals, Identified, Probes, Receives, Sends};
 use super::methods::scope::*;
 use super::send_half::Route;
 use super::split::{Kept, debug_part, split};
@@ -48,6 +48,7 @@ send_methods!(DealerSocket, send);
 receive_methods!(DealerSocket, receive);
 receive_many_method!(DealerSocket, receive);
 impl Sends for DealerSocket {}
+impl Conflates for DealerSocket {}
 impl Deals for DealerSocket {}
 impl Receives for DealerSocket {}
 impl Identified for DealerSocket {}

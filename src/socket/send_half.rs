@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use super::framing::{self, Framed};
 use super::park;
 use crate::context;
+use crate::framing::{self, Framed};
 use crate::mailbox::{SendPipe, SocketLink, ToSocket};
 use crate::message::Message;
 use crate::options::Options;
@@ -17,6 +17,7 @@ use crate::peer_id::PeerId;
 use crate::pipe::PipeId;
 use crate::pipe::inbound::Writer;
 use crate::pipe::inbox::Inbox;
+use crate::pipe::latest;
 use crate::pipe::outbound::{Sender, fence_after_fan_out};
 use crate::pipe::recycle::Spares;
 use crate::routing::load_balancer::LoadBalancer;
@@ -66,6 +67,7 @@ impl Route for LoadBalancer {
 enum Pipe {
     Wire(Sender),
     Inproc(Writer<Message>),
+    Latest(latest::Writer<Message>),
 }
 
 /// From so many peers on, a body is shared by them from [`BY_REFERENCE_MANY_MIN`] bytes on.
@@ -135,6 +137,10 @@ impl<R: Route> SendHalf<R> {
                     return Ok(());
                 }
             }
+            Pipe::Latest(pipe) => {
+                pipe.put(message);
+                return Ok(());
+            }
         }
         Err(message)
     }
@@ -145,6 +151,7 @@ impl<R: Route> SendHalf<R> {
         match &mut self.pipes[key] {
             Pipe::Wire(pipe) => pipe.make_room(),
             Pipe::Inproc(pipe) => pipe.has_room(),
+            Pipe::Latest(_) => true,
         }
     }
 
@@ -166,6 +173,7 @@ impl<R: Route> SendHalf<R> {
                     }
                 }
                 Pipe::Inproc(pipe) => pipe.push(message.clone(), &mut self.message_spares),
+                Pipe::Latest(pipe) => pipe.put(message.clone()),
             }
         }
         fence_after_fan_out();
@@ -294,6 +302,7 @@ impl<R: Route> SendHalf<R> {
         let pipe = match pipe {
             SendPipe::Wire(pipe) => Pipe::Wire(pipe),
             SendPipe::Inproc(pipe) => Pipe::Inproc(pipe),
+            SendPipe::Latest(pipe) => Pipe::Latest(pipe),
         };
         let id = pipe.id();
         let key = self.pipes.insert(pipe);
@@ -341,6 +350,7 @@ impl Pipe {
         match self {
             Pipe::Wire(pipe) => pipe.id(),
             Pipe::Inproc(pipe) => pipe.id(),
+            Pipe::Latest(pipe) => pipe.id(),
         }
     }
 
@@ -349,6 +359,7 @@ impl Pipe {
         match self {
             Pipe::Wire(pipe) => pipe.has_room() || pipe.wait_for_room(),
             Pipe::Inproc(pipe) => pipe.has_room() || pipe.wait_for_room(),
+            Pipe::Latest(_) => true,
         }
     }
 
@@ -356,6 +367,7 @@ impl Pipe {
         match self {
             Pipe::Wire(pipe) => pipe.is_connected(),
             Pipe::Inproc(pipe) => pipe.is_attached(),
+            Pipe::Latest(pipe) => pipe.is_attached(),
         }
     }
 
@@ -363,6 +375,7 @@ impl Pipe {
         match self {
             Pipe::Wire(pipe) => pipe.is_ended(),
             Pipe::Inproc(pipe) => pipe.is_abandoned(),
+            Pipe::Latest(pipe) => pipe.is_abandoned(),
         }
     }
 
@@ -376,6 +389,7 @@ impl Pipe {
         match self {
             Pipe::Wire(pipe) => pipe.counts(),
             Pipe::Inproc(pipe) => pipe.counts(),
+            Pipe::Latest(pipe) => pipe.counts(),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod asynchronous;
 mod closing;
+mod conflating;
 mod conformance;
 mod descriptors;
 mod high_water_mark;

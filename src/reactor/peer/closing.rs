@@ -67,6 +67,7 @@ impl Peer {
             return false;
         };
         if self.drainer.as_ref().is_none_or(|drainer| drainer.waiting() == 0)
+            && !self.conflated.is_filled()
             && !self.connection.as_ref().is_some_and(Connection::is_established)
         {
             return true;

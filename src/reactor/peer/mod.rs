@@ -15,6 +15,7 @@
 //! for a connection.
 
 mod closing;
+mod conflated;
 mod naming;
 mod telling;
 
@@ -24,6 +25,7 @@ use std::time::Instant;
 use mio::{Interest, Token};
 
 use closing::Closing;
+use conflated::Conflated;
 use naming::Naming;
 pub(super) use naming::answer;
 use telling::Telling;
@@ -34,11 +36,10 @@ use super::connector::{Attempt, Connector, Dialing};
 use crate::endpoint::Endpoint;
 use crate::engine::handshake::{self, Handshake, Local};
 use crate::engine::traffic::{Decoder, Limits};
-use crate::mailbox::{Dial, ReceivePipe, SendPipe, SocketLink, ToSocket};
+use crate::mailbox::{Dial, SocketLink, ToSocket, WireEnds};
 use crate::monitor::{Event, Reason};
-use crate::pipe::inbound::{self, Writer};
-use crate::pipe::inbox::Ready;
-use crate::pipe::outbound::{self, Drained, Drainer};
+use crate::pipe::inbound::Writer;
+use crate::pipe::outbound::{Drained, Drainer};
 use crate::pipe::sync::Ordering;
 use crate::pipe::{PipeId, WriteSide};
 use crate::transport::{Address, Stream, StreamOptions};
@@ -55,6 +56,7 @@ pub(super) struct Peer {
     endpoint: Arc<Endpoint>,
     drainer: Option<Drainer>,
     inbound: Option<Writer<u8>>,
+    conflated: Conflated,
     connection: Option<Connection>,
     connector: Option<Connector>,
     naming: Naming,
@@ -87,13 +89,18 @@ impl Peer {
     pub(super) fn dialed(dial: Dial, now: Instant) -> Peer {
         let connector = Connector::new(&dial.socket.options, now);
         let mut peer = Peer::accepted(dial.pipe, dial.socket, Arc::new(dial.endpoint));
-        if let Some((drainer, inbound)) = dial.pipes {
-            peer.drainer = Some(drainer);
-            peer.inbound = inbound;
+        if let Some(ends) = dial.pipes {
+            peer.take_ends(ends);
         }
         peer.naming.chosen = dial.name;
         peer.connector = Some(connector);
         peer
+    }
+
+    fn take_ends(&mut self, ends: WireEnds) {
+        self.drainer = Some(ends.drainer);
+        self.inbound = ends.inbound;
+        self.conflated = Conflated::new(ends.newest_out, ends.newest_in, &self.socket);
     }
 
     pub(super) fn accepted(pipe: PipeId, socket: Arc<SocketLink>, endpoint: Arc<Endpoint>) -> Peer {
@@ -104,6 +111,7 @@ impl Peer {
             endpoint,
             drainer: None,
             inbound: None,
+            conflated: Conflated::default(),
             connection: None,
             connector: None,
             naming: Naming::default(),
@@ -403,7 +411,10 @@ impl Peer {
         let side: Arc<dyn WriteSide> = connection.stream.clone();
         let address = connection.peer.clone();
         match &mut self.drainer {
-            Some(drainer) => drainer.connect(side),
+            Some(drainer) => {
+                drainer.connect(side);
+                self.conflated.set_connected(true);
+            }
             None => self.attach(side, key, io),
         }
         self.greet();
@@ -444,13 +455,7 @@ impl Peer {
 
     /// Makes the pipes of a peer that had none, and gives the socket its ends, the sending half first.
     fn attach(&mut self, side: Arc<dyn WriteSide>, key: usize, io: &mut Io) {
-        let socket = &self.socket;
-        let (Some(inbox), ready) = (
-            socket.send.clone().or_else(|| socket.receive.clone()),
-            io.handle.ready(),
-        ) else {
-            return;
-        };
+        let socket = self.socket.clone();
         let mut pipe = self.pipe;
         if self.connector.is_some() {
             // The pipes of the last connection may still be read.
@@ -458,29 +463,10 @@ impl Peer {
             self.passing = Some(pipe);
             io.keys.insert(pipe, key);
         }
-        let (sender, mut drainer) = outbound::pipe(
-            pipe,
-            socket.options.send_hwm,
-            &socket.byte_pool,
-            inbox,
-            ready.clone(),
-        );
-        drainer.connect(side);
-        self.drainer = Some(drainer);
-        let name = &self.naming.name;
-        if let Some(inbox) = &socket.send {
-            inbox.post(ToSocket::Send(SendPipe::Wire(sender), name.clone()));
-        }
-        if let Some(inbox) = &socket.receive {
-            let (writer, reader) = inbound::pipe(
-                pipe,
-                socket.options.receive_hwm,
-                io.spares.pool(),
-                ready,
-                inbox.clone() as Arc<dyn Ready>,
-            );
-            self.inbound = Some(writer);
-            inbox.post(ToSocket::Receive(ReceivePipe::Wire(reader), name.clone()));
+        let name = self.naming.name.as_ref();
+        let ends = socket.attach_wire(pipe, name, &io.handle.ready(), io.spares.pool(), Some(side));
+        if let Some(ends) = ends {
+            self.take_ends(ends);
         }
         // The halves may have been dropped before, and nobody would take the pipes out of their inboxes, which the pipes own.
         if socket.is_closed() {
@@ -508,7 +494,9 @@ impl Peer {
         if !matches!(connection.stage, Stage::Traffic(_)) {
             return Ok(false);
         }
-        if self.inbound.as_ref().is_some_and(Writer::is_abandoned) && self.closing.is_none() {
+        let abandoned =
+            self.inbound.as_ref().is_some_and(Writer::is_abandoned) || self.conflated.is_abandoned();
+        if abandoned && self.closing.is_none() {
             return Err(Reason::Closed);
         }
         let mut conversation = Conversation {
@@ -525,13 +513,18 @@ impl Peer {
                 }
             },
             Read::More => true,
-            Read::Ended(reason) => return Err(reason),
+            Read::Ended(reason) => {
+                self.conflated.hand_over();
+                return Err(reason);
+            }
         };
+        self.conflated.hand_over();
         let mut dry = false;
         if std::mem::take(&mut self.write_wanted) || drainer.owes() > 0 {
             if connection.write_failure.is_some() {
                 return Ok(again);
             }
+            self.conflated.take_up();
             let more_to_tell = self.telling.tell(&self.socket, self.pipe, drainer)?;
             match drainer.drain(WRITE_BYTES_PER_TURN) {
                 Drained::Dry => dry = true,
@@ -547,6 +540,11 @@ impl Peer {
                     connection.readable = true;
                     again = true;
                 }
+            }
+            if dry && self.conflated.has_more() {
+                self.write_wanted = true;
+                again = true;
+                dry = false;
             }
             if drainer.owes_nothing() {
                 self.telling.written(&self.socket, self.pipe);
@@ -620,6 +618,7 @@ impl Peer {
             inbound.rollback();
         }
         self.drop_connection(io);
+        self.conflated.set_connected(false);
         self.stop_telling();
         self.give_up_name();
         self.report_loss(handshaking);
@@ -677,6 +676,7 @@ impl Peer {
             drainer.end();
         }
         self.inbound = None;
+        self.conflated = Conflated::default();
         if let Some(pipe) = self.passing.take() {
             io.keys.remove(&pipe);
         }
