@@ -18,7 +18,7 @@ use crate::support::{
 
 /// Runs a future on this thread.
 #[track_caller]
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(Thread);
 
     impl Wake for Unpark {
@@ -41,7 +41,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Polls a future once.
-fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+pub fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut TaskContext::from_waker(Waker::noop()))
 }
 
