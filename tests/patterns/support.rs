@@ -7,7 +7,11 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use zerowire::{Event, Message, Monitor, PullSocket, PushSocket};
+use zerowire::{
+    DealerReceiver, DealerSender, DealerSocket, Event, Message, Monitor, PairReceiver, PairSender,
+    PairSocket, PullSocket, PushSocket, RepSocket, ReqSocket, SendTimeoutError, SubSocket, XPubSocket,
+    XSubSocket,
+};
 
 /// Long enough for any machine; a call that takes so long has hung.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -86,26 +90,57 @@ pub fn within<T: Send + 'static>(limit: Duration, body: impl FnOnce() -> T + Sen
     }
 }
 
+/// Sockets, and parts of them, that receive from everybody in turn.
+pub trait ReceivesInTurn {
+    fn receive_in(&mut self, timeout: Duration) -> Result<Message, zerowire::RecvTimeoutError>;
+}
+
+/// Sockets, and parts of them, that send to everybody in turn.
+pub trait SendsInTurn {
+    fn send_in(&mut self, message: Message, timeout: Duration) -> Result<(), SendTimeoutError>;
+}
+
+macro_rules! in_turn {
+    (receive: $($socket:ident)*; send: $($sender:ident)*;) => {
+        $(impl ReceivesInTurn for $socket {
+            fn receive_in(&mut self, timeout: Duration) -> Result<Message, zerowire::RecvTimeoutError> {
+                self.recv_timeout(timeout)
+            }
+        })*
+        $(impl SendsInTurn for $sender {
+            fn send_in(&mut self, message: Message, timeout: Duration) -> Result<(), SendTimeoutError> {
+                self.send_timeout(message, timeout)
+            }
+        })*
+    };
+}
+
+in_turn! {
+    receive: PullSocket ReqSocket RepSocket DealerSocket DealerReceiver PairSocket PairReceiver SubSocket XPubSocket
+        XSubSocket;
+    send: PushSocket ReqSocket RepSocket DealerSocket DealerSender PairSocket PairSender;
+}
+
 /// Receives a message or fails.
 #[track_caller]
-pub fn receive(socket: &mut PullSocket) -> Message {
-    socket.recv_timeout(DEADLINE).expect("a message in time")
+pub fn receive(socket: &mut impl ReceivesInTurn) -> Message {
+    socket.receive_in(DEADLINE).expect("a message in time")
 }
 
 /// Receives a message and takes it for a number, as [`send_number`] sends it.
 #[track_caller]
-pub fn receive_number(socket: &mut PullSocket) -> u32 {
+pub fn receive_number(socket: &mut impl ReceivesInTurn) -> u32 {
     number(&receive(socket))
 }
 
 /// Sends a message or fails.
 #[track_caller]
-pub fn send(socket: &mut PushSocket, message: impl Into<Message>) {
-    socket.send_timeout(message, DEADLINE).expect("room in time");
+pub fn send(socket: &mut impl SendsInTurn, message: impl Into<Message>) {
+    socket.send_in(message.into(), DEADLINE).expect("room in time");
 }
 
 #[track_caller]
-pub fn send_number(socket: &mut PushSocket, number: u32) {
+pub fn send_number(socket: &mut impl SendsInTurn, number: u32) {
     send(socket, &number.to_be_bytes());
 }
 
