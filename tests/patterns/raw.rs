@@ -1,8 +1,11 @@
 //! A peer that speaks just enough ZMTP 3 to misbehave at will, over plain sockets of the standard library.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
+
+use socket2::SockRef;
 
 use crate::support::{DEADLINE, ipc_path};
 
@@ -109,6 +112,24 @@ impl Raw {
             Err(error) => assert!(is_hang_up(&error), "the other side did not hang up: {error}"),
         }
         bytes
+    }
+
+    /// Waits until the other side has read all that was sent: it answers a PING behind it.
+    pub fn wait_until_read(&mut self) {
+        self.send(&ping(b"read?"));
+        while self.read_frame() != (COMMAND, b"\x04PONGread?".to_vec()) {}
+    }
+
+    /// Whether something has come that was not read yet.
+    pub fn has_bytes(&self) -> bool {
+        let socket = match self {
+            Raw::Tcp(stream) => SockRef::from(stream),
+            Raw::Unix(stream) => SockRef::from(stream),
+        };
+        socket.set_nonblocking(true).unwrap();
+        let found = socket.peek(&mut [MaybeUninit::uninit()]);
+        socket.set_nonblocking(false).unwrap();
+        matches!(found, Ok(1))
     }
 
     pub fn shutdown_write(&self) {

@@ -8,3 +8,5 @@
 //! ` DIFFERS: why.` at the end of such a line marks what this library does otherwise on purpose; the test shows what.
 //!
 //! `tests/conformance.rs` reads these lines and keeps `tests/CONFORMANCE.md`, the table of them with their results.
+
+mod reqrep;
