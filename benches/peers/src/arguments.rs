@@ -5,21 +5,27 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::contestants::{Contestant, Transport};
+use crate::fan_out;
 use crate::race::Options;
+use crate::round_trip;
 use crate::runner::{Job, Part};
 
 pub const USAGE: &str = "\
 Races zerowire against libzmq and raw sockets, each at its default settings, in one run.
 
-usage: zerowire-peers throughput [OPTIONS]
+usage: zerowire-peers throughput|fan-out|round-trip [OPTIONS]
 
   throughput       PUSH to PULL: two processes over tcp and ipc, two threads over inproc
+  fan-out          PUB to many SUB over tcp: a process that publishes, a process of subscribers
+  round-trip       REQ to REP and back: two processes over tcp and ipc
 
 options:
-  --size BYTES     message sizes, separated by commas (8,64,1024)
+  --size BYTES     throughput, fan-out: message sizes, separated by commas (8,64,1024; 64,1024)
+  --subscribers N  fan-out: how many, separated by commas (8,32)
   --rounds N       rounds of each library, which take turns (5)
-  --seconds S      length of a round (1.5)
-  --json           print one JSON object instead of the table
+  --seconds S      throughput, fan-out: length of a round (1.5)
+  --count N        round-trip: exchanges in a round (10000)
+  --json           throughput: print one JSON object instead of the table
   --help           print this";
 
 /// What to do.
@@ -29,6 +35,14 @@ pub enum Command {
     Help,
     /// The race of PUSH and PULL.
     Throughput(Options),
+    /// The race of PUB and SUB.
+    FanOut(fan_out::Options),
+    /// The process of the subscribers. Not in the usage.
+    Subscribers(Contestant, String, usize),
+    /// The race of REQ and REP.
+    RoundTrip(round_trip::Options),
+    /// The process of the REP. Not in the usage.
+    Server(Contestant, String),
     /// One process of a round. Not in the usage: the race starts these itself.
     Runner(Job),
 }
@@ -43,6 +57,19 @@ pub fn parse(arguments: &[String]) -> Result<Command, String> {
     }
     match arguments.split_first() {
         Some((command, rest)) if command == "throughput" => Ok(Command::Throughput(throughput(rest)?)),
+        Some((command, rest)) if command == "fan-out" => Ok(Command::FanOut(fan_out(rest)?)),
+        Some((command, rest)) if command == "round-trip" => Ok(Command::RoundTrip(round_trip(rest)?)),
+        Some((command, [contestant, endpoint, count])) if command == "fan-out-subscribers" => {
+            Ok(Command::Subscribers(
+                number("contestant", contestant)?,
+                endpoint.clone(),
+                number("count", count)?,
+            ))
+        }
+        Some((command, [contestant, endpoint])) if command == "round-trip-server" => Ok(Command::Server(
+            number("contestant", contestant)?,
+            endpoint.clone(),
+        )),
         Some((command, rest)) if command == "runner" => Ok(Command::Runner(runner(rest)?)),
         Some((command, _)) => Err(format!("unknown command `{command}`, try --help")),
         None => Ok(Command::Help),
@@ -57,11 +84,7 @@ fn throughput(arguments: &[String]) -> Result<Options, String> {
         match name.as_str() {
             "--size" => options.sizes = list(name, value()?)?,
             "--rounds" => options.rounds = number(name, value()?)?,
-            "--seconds" => {
-                let seconds: f64 = number(name, value()?)?;
-                options.round =
-                    Duration::try_from_secs_f64(seconds).map_err(|e| format!("{name} {seconds}: {e}"))?;
-            }
+            "--seconds" => options.round = seconds(name, value()?)?,
             // For work on one row: any of a transport, a size, a library.
             "--only" => options.only = value()?.split(',').map(String::from).collect(),
             "--json" => options.json = true,
@@ -78,6 +101,47 @@ fn throughput(arguments: &[String]) -> Result<Options, String> {
         return Err("--size 0: raw sockets have no empty messages".into());
     }
     Ok(options)
+}
+
+fn fan_out(arguments: &[String]) -> Result<fan_out::Options, String> {
+    let mut options = fan_out::Options::default();
+    let mut arguments = arguments.iter();
+    while let Some(name) = arguments.next() {
+        let mut value = || arguments.next().ok_or(format!("{name} needs a value"));
+        match name.as_str() {
+            "--size" => options.sizes = list(name, value()?)?,
+            "--subscribers" => options.subscribers = list(name, value()?)?,
+            "--rounds" => options.rounds = number(name, value()?)?,
+            "--seconds" => options.round = seconds(name, value()?)?,
+            _ => return Err(format!("unknown option `{name}`, try --help")),
+        }
+    }
+    if options.rounds == 0 || options.round.is_zero() || options.subscribers.contains(&0) {
+        return Err("--rounds, --seconds and --subscribers must be more than 0".into());
+    }
+    Ok(options)
+}
+
+fn round_trip(arguments: &[String]) -> Result<round_trip::Options, String> {
+    let mut options = round_trip::Options::default();
+    let mut arguments = arguments.iter();
+    while let Some(name) = arguments.next() {
+        let mut value = || arguments.next().ok_or(format!("{name} needs a value"));
+        match name.as_str() {
+            "--rounds" => options.rounds = number(name, value()?)?,
+            "--count" => options.count = number(name, value()?)?,
+            _ => return Err(format!("unknown option `{name}`, try --help")),
+        }
+    }
+    if options.rounds == 0 || options.count == 0 {
+        return Err("--rounds and --count must be more than 0".into());
+    }
+    Ok(options)
+}
+
+fn seconds(name: &str, text: &str) -> Result<Duration, String> {
+    let seconds: f64 = number(name, text)?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| format!("{name} {seconds}: {error}"))
 }
 
 /// `CONTESTANT pull|push|both TRANSPORT ENDPOINT COUNT SIZE`, as [`Job::arguments`] writes it.

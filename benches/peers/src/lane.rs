@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{self, Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::contestants::{Contestant, Transport};
 use crate::race::{Run, Work};
@@ -16,6 +16,9 @@ use crate::runner::{Job, Part, Reading};
 
 /// How long a process may be silent: far longer than any round.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
+
+/// Between two tries of [`Runner::whenever_silent`].
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Lets `contestant` carry `count` messages of `work` once.
 pub fn run(contestant: Contestant, work: Work, count: u64) -> Result<Run, Box<dyn Error>> {
@@ -28,7 +31,7 @@ pub fn run(contestant: Contestant, work: Work, count: u64) -> Result<Run, Box<dy
         size: work.size,
     };
     let (pull, push) = match work.transport {
-        Transport::Inproc => (Runner::start(&job(Part::Both, "-"))?.reading()?, None),
+        Transport::Inproc => (Runner::start(&job(Part::Both, "-").arguments())?.reading()?, None),
         Transport::Tcp => two_processes(job, "tcp://127.0.0.1:*")?,
         Transport::Ipc => {
             let directory = Directory::new()?;
@@ -45,8 +48,8 @@ pub fn run(contestant: Contestant, work: Work, count: u64) -> Result<Run, Box<dy
 type Readings = (Reading, Option<Reading>);
 
 fn two_processes(job: impl Fn(Part, &str) -> Job, wildcard: &str) -> Result<Readings, Box<dyn Error>> {
-    let mut pull = Runner::start(&job(Part::Pull, wildcard))?;
-    let mut push = Runner::start(&job(Part::Push, &pull.line("endpoint ")?))?;
+    let mut pull = Runner::start(&job(Part::Pull, wildcard).arguments())?;
+    let mut push = Runner::start(&job(Part::Push, &pull.line("endpoint ")?).arguments())?;
     let received = pull.reading()?;
     let sent = push.reading()?;
     pull.child.wait()?;
@@ -55,16 +58,16 @@ fn two_processes(job: impl Fn(Part, &str) -> Job, wildcard: &str) -> Result<Read
 }
 
 /// A process of this program's own binary. Ended when dropped before its result was read.
-struct Runner {
+pub struct Runner {
     child: Child,
     lines: Receiver<String>,
     command: String,
 }
 
 impl Runner {
-    fn start(job: &Job) -> Result<Runner, Box<dyn Error>> {
+    pub fn start(arguments: &[String]) -> Result<Runner, Box<dyn Error>> {
         let mut child = Command::new(env::current_exe()?)
-            .args(job.arguments())
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -79,12 +82,12 @@ impl Runner {
         Ok(Runner {
             child,
             lines,
-            command: job.arguments().join(" "),
+            command: arguments.join(" "),
         })
     }
 
     /// The rest of the next line, which must begin with `prefix`.
-    fn line(&self, prefix: &str) -> Result<String, Box<dyn Error>> {
+    pub fn line(&self, prefix: &str) -> Result<String, Box<dyn Error>> {
         let line = self.lines.recv_timeout(SILENCE_MAX);
         let line = line.map_err(|error| format!("`{}` printed nothing more: {error}", self.command))?;
         Ok(line
@@ -96,12 +99,35 @@ impl Runner {
     /// What it measured. Tells a sender that the receiver is done, so the receiver is to be asked first.
     fn reading(&mut self) -> Result<Reading, Box<dyn Error>> {
         drop(self.child.stdin.take());
-        let line = self.line("result ")?;
-        let (wall, cpu) = line.split_once(' ').ok_or("a result has two numbers")?;
+        let (wall, cpu) = self.numbers()?;
         Ok(Reading {
-            wall: Duration::from_nanos(wall.parse()?),
-            cpu: Duration::from_nanos(cpu.parse()?),
+            wall: Duration::from_nanos(wall),
+            cpu: Duration::from_nanos(cpu),
         })
+    }
+
+    /// The two numbers of its result.
+    pub fn numbers(&mut self) -> Result<(u64, u64), Box<dyn Error>> {
+        let line = self.line("result ")?;
+        let (one, other) = line.split_once(' ').ok_or("a result has two numbers")?;
+        Ok((one.parse()?, other.parse()?))
+    }
+
+    /// Does something again and again, with pauses, until the process has ended: what it waits for may be dropped on the
+    /// way.
+    pub fn whenever_silent(
+        mut self,
+        mut action: impl FnMut() -> Result<(), Box<dyn Error>>,
+    ) -> Result<Runner, Box<dyn Error>> {
+        let end = Instant::now() + SILENCE_MAX;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > end {
+                return Err(format!("`{}` does not end", self.command).into());
+            }
+            action()?;
+            thread::sleep(PAUSE);
+        }
+        Ok(self)
     }
 }
 
@@ -114,12 +140,12 @@ impl Drop for Runner {
 }
 
 /// For the socket file of one round.
-struct Directory {
-    path: PathBuf,
+pub struct Directory {
+    pub path: PathBuf,
 }
 
 impl Directory {
-    fn new() -> Result<Directory, Box<dyn Error>> {
+    pub fn new() -> Result<Directory, Box<dyn Error>> {
         let path = env::temp_dir().join(format!("zerowire-peers-{}", process::id()));
         fs::create_dir_all(&path)?;
         Ok(Directory { path })

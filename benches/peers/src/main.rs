@@ -8,14 +8,18 @@
 //! | `runner.rs` | what such a process does: sends or receives, and measures itself |
 //! | `contestants.rs` | the loops themselves, one pair for each library |
 //! | `report.rs` | the table, and JSON |
+//! | `fan_out.rs` | PUB to many SUB |
+//! | `round_trip.rs` | REQ to REP and back |
 //! | `machine.rs` | what it ran on |
 
 mod arguments;
 mod contestants;
+mod fan_out;
 mod lane;
 mod machine;
 mod race;
 mod report;
+mod round_trip;
 mod runner;
 
 use std::env;
@@ -39,6 +43,18 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     match arguments::parse(arguments)? {
         Command::Help => println!("{USAGE}"),
         Command::Runner(job) => runner::run(&job)?,
+        Command::FanOut(options) => {
+            println!("{}\n", machine::describe());
+            print!("{}", fan_out::race(&options)?);
+        }
+        Command::Subscribers(contestant, endpoint, count) => {
+            fan_out::subscribe(contestant, &endpoint, count)?
+        }
+        Command::RoundTrip(options) => {
+            println!("{}\n", machine::describe());
+            print!("{}", round_trip::race(&options)?);
+        }
+        Command::Server(contestant, endpoint) => round_trip::serve(contestant, &endpoint)?,
         Command::Throughput(options) => {
             let machine = machine::describe();
             if !options.json {

@@ -110,7 +110,7 @@ fn race(work: Work, options: &Options) -> Result<Row, Box<dyn Error>> {
 }
 
 /// Shows where the race is to somebody who watches; a log gets nothing.
-fn progress(text: &str) {
+pub fn progress(text: &str) {
     if io::stderr().is_terminal() {
         eprint!("\r\x1b[K{text}");
     }
