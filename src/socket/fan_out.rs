@@ -329,7 +329,13 @@ impl Publisher {
             if self.upstream.has_died() {
                 return Err(Nothing::IoThreadDied);
             }
-            if !self.upstream.wait_for_news(deadline) {
+            // While the news of an XPUB is full, what peers say is not looked at.
+            let is_full = self.send.route.news.as_ref().is_some_and(News::is_full);
+            let has_news = match is_full {
+                true => self.upstream.wait_inbox(deadline),
+                false => self.upstream.wait_for_news(deadline),
+            };
+            if !has_news {
                 return Err(Nothing::Empty);
             }
         }

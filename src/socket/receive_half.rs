@@ -248,6 +248,11 @@ impl ReceiveHalf {
         !self.inbox.is_filled() && !self.has_current()
     }
 
+    /// Whether there is news.
+    pub(crate) fn is_news(&self) -> bool {
+        self.inbox.is_filled()
+    }
+
     /// Whether the I/O thread has failed.
     pub(crate) fn has_died(&self) -> bool {
         self.died

@@ -362,6 +362,11 @@ impl Incoming for Asker {
                     if self.receive.sleep(task) {
                         return Poll::Pending;
                     }
+                    if !self.receive.is_news() {
+                        // Messages that nobody asked for keep coming: others have their turn in between.
+                        task.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                 }
                 done => return Poll::Ready(done),
             }
