@@ -25,7 +25,7 @@ pub(crate) struct Interests {
     wanted: BTreeMap<u64, Arc<[u8]>>,
     /// Those cancelled that some connection must still be told of. Exactly those of `topics` with a count of 0.
     cancelled: BTreeMap<u64, Arc<[u8]>>,
-    /// The most topics that were wanted at once since `cancelled` was last empty.
+    /// The most topics that were wanted at once since one became wanted while `cancelled` was empty.
     wanted_peak: usize,
     /// The number of the latest change.
     newest: u64,
@@ -78,6 +78,7 @@ struct Follower {
     /// As the connection reports it; at most `given`.
     sent: u64,
     acknowledged: u64,
+    /// It was given up, with changes that it was not given.
     outdated: bool,
 }
 
@@ -247,7 +248,7 @@ impl Interests {
             } else {
                 (follower.sent, Told::Sent)
             };
-            if follower.outdated || reached < self.newest {
+            if reached < self.newest {
                 return Told::NotYet;
             }
             if told == Told::Sent {
@@ -286,9 +287,6 @@ impl Interests {
             .filter(|oldest| *oldest.key() <= told)
         {
             self.topics.remove(&oldest.remove());
-        }
-        if self.cancelled.is_empty() {
-            self.wanted_peak = self.wanted.len();
         }
     }
 
@@ -480,10 +478,22 @@ mod tests {
 
         interests.subscribe(b"b", false);
         interests.next_changes(1, |_, _| true);
-        interests.acknowledged(1, 1);
-        assert_eq!(interests.told(), Told::NotYet);
+        interests.sent(2, 2);
         interests.acknowledged(1, 2);
+        assert_eq!(
+            interests.told(),
+            Told::NotYet,
+            "what was not given cannot be sent"
+        );
+        interests.subscribe(b"b", true);
+        for peer in [1, 2] {
+            interests.next_changes(peer, |_, _| true);
+        }
+        interests.sent(2, 3);
         assert_eq!(interests.told(), Told::NotYet);
+        assert_eq!(interests.told(), Told::NotYet);
+        interests.acknowledged(1, 3);
+        assert_eq!(interests.told(), Told::Sent);
         interests.leave(2);
         assert_eq!(interests.told(), Told::Acknowledged);
         interests.leave(1);
@@ -498,6 +508,16 @@ mod tests {
         interests.join(2, false);
         assert_eq!(interests.told(), Told::Sent);
         interests.leave(2);
+        assert_eq!(interests.told(), Told::Acknowledged);
+    }
+
+    #[test]
+    fn a_connection_knows_what_was_cancelled_before_it_came() {
+        let mut interests = wanting(&["a", "b"]);
+        interests.unsubscribe(b"b").unwrap();
+        interests.join(1, true);
+        assert_eq!(changes(&mut interests, 1), ["+a"]);
+        interests.acknowledged(1, 3);
         assert_eq!(interests.told(), Told::Acknowledged);
     }
 

@@ -944,6 +944,23 @@ mod tests {
     }
 
     #[test]
+    fn labels_inside_a_long_topic_grow_together_where_they_fit() {
+        let long = vec![b'x'; 2 * LABEL_BYTES_MAX - 10];
+        let mut topics = Topics::default();
+        topics.add(&long, 0);
+        assert_eq!(nodes(&topics), 1 + 2);
+        topics.add(&long[..1000], 1);
+        assert_eq!(nodes(&topics), 1 + 3);
+        // This splits the third label, whose start then fits with the second, which nobody holds.
+        topics.add(&long[..LABEL_BYTES_MAX + 1000], 2);
+        check(&topics);
+        assert_eq!(nodes(&topics), 1 + 3);
+        topics.remove(&long[..1000], 1);
+        check(&topics);
+        assert_eq!(found(&mut topics, &long), [0, 2]);
+    }
+
+    #[test]
     fn topics_nested_a_hundred_thousand_deep_are_no_burden() {
         // The longest first, or each would have to go down through all that are shorter.
         let longest = vec![b'x'; 100_000];
