@@ -10,3 +10,4 @@
 //! `tests/conformance.rs` reads these lines and keeps `tests/CONFORMANCE.md`, the table of them with their results.
 
 mod reqrep;
+mod router;

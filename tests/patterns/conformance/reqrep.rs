@@ -500,9 +500,9 @@ on_every_transport! {
     /// high-water mark, because the reply would be lost otherwise; `try_send` never waits.
     fn sending_a_reply_need_not_block(transport) {
         let context = Context::new();
-        let mut rep = RepSocket::builder(&context).send_hwm(1).send_buffer(4096).build().unwrap();
+        let mut rep = RepSocket::builder(&context).send_hwm(1).send_buffer(65_536).build().unwrap();
         let endpoint = rep.bind(transport.wildcard()).unwrap();
-        let mut dealer = DealerSocket::builder(&context).receive_hwm(1).receive_buffer(4096).build().unwrap();
+        let mut dealer = DealerSocket::builder(&context).receive_hwm(1).receive_buffer(65_536).build().unwrap();
         dealer.connect(&endpoint).unwrap();
         for _ in 0..200 {
             send(&mut dealer, ["", "request"]);
