@@ -284,7 +284,7 @@ on_every_transport! {
 
 /// A peer of a REQ that answers at will. On a wire it can tell when the REQ has what it said.
 enum Answerer {
-    Near(RouterSocket, PeerId),
+    Near(Box<RouterSocket>, PeerId),
     Far(Raw),
 }
 
@@ -294,7 +294,7 @@ impl Answerer {
             let mut router = RouterSocket::new(context);
             router.connect(endpoint).unwrap();
             let (req, _probe) = router.recv_from_timeout(DEADLINE).unwrap();
-            return Answerer::Near(router, req);
+            return Answerer::Near(Box::new(router), req);
         }
         let mut raw = Raw::peer(&endpoint.to_string(), "ROUTER");
         assert_eq!(raw.read_message(), [b""]);

@@ -85,7 +85,7 @@ fn too_large() -> Vec<u8> {
 
 /// A peer, called "dealer", that says its last words at once and never reads.
 enum Silent {
-    Near(#[expect(dead_code, reason = "it is held")] DealerSocket),
+    Near(#[expect(dead_code, reason = "it is held")] Box<DealerSocket>),
     Far(#[expect(dead_code, reason = "it is held")] Raw),
 }
 
@@ -95,7 +95,7 @@ impl Silent {
             let mut dealer = named_dealer(context, "dealer");
             dealer.connect(endpoint).unwrap();
             send(&mut dealer, "last words");
-            return Silent::Near(dealer);
+            return Silent::Near(Box::new(dealer));
         }
         let mut raw = Raw::connect(&endpoint.to_string());
         raw.send(&greeting());
