@@ -234,6 +234,12 @@ impl<T> Reader<T> {
         self.shared.id
     }
 
+    /// Has a writer that waits hear of each message that is taken, not only when half of the queue is free: for a writer that
+    /// is an application, which may hold back something else until its message has found room.
+    pub(crate) fn announce_each(&mut self) {
+        self.step = 1;
+    }
+
     /// Takes note that the reader has found its socket; the writer's inbox has to be told.
     pub(crate) fn attach(&self) {
         self.shared.attached.store(true, Ordering::Relaxed);

@@ -22,9 +22,6 @@ impl SendHalf<LoadBalancer> {
         if self.is_too_large(&message) {
             return Err((message, Refusal::TooLarge));
         }
-        if self.route.current().is_none() {
-            self.look_for_room();
-        }
         while let Some(key) = self.route.current() {
             before(self.pipe_of(key));
             message = match self.give(key, message) {

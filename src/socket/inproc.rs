@@ -515,13 +515,14 @@ fn pipe_between(
         let (writer, reader) = latest::pipe(pipe, send.clone(), receive);
         return (SendPipe::Latest(writer), ReceivePipe::Latest(reader));
     }
-    let (mut writer, reader) = inbound::pipe::<Message>(
+    let (mut writer, mut reader) = inbound::pipe::<Message>(
         pipe,
         from.options.send_hwm,
         &from.message_pool,
         send.clone(),
         receive,
     );
+    reader.announce_each();
     greet(from, &mut writer);
     (SendPipe::Inproc(writer), ReceivePipe::Inproc(reader))
 }

@@ -236,17 +236,6 @@ impl<R: Route> SendHalf<R> {
         }
     }
 
-    /// Gives inproc peers that were full another look: they tell of room when half of their queue is free, but a send that
-    /// would be refused takes any.
-    #[cold]
-    pub(crate) fn look_for_room(&mut self) {
-        for (key, pipe) in &mut self.pipes {
-            if matches!(pipe, Pipe::Inproc(_)) && !pipe.is_gone() && pipe.has_room() {
-                self.route.set(key, pipe.is_connected(), false);
-            }
-        }
-    }
-
     #[inline]
     pub(crate) fn is_too_large(&self, message: &Message) -> bool {
         let options = &self.link.options;

@@ -4,7 +4,8 @@
 use std::future::Future;
 use std::io::Write;
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context as TaskContext, Wake, Waker};
@@ -447,4 +448,31 @@ fn an_inproc_queue_takes_a_message_for_each_that_was_received() {
         pull.recv_timeout(DEADLINE).unwrap();
         push.try_send("takes its place").unwrap();
     }
+}
+
+/// The same for a send that waits: it slept on until half of the queue was free, for ever if the receiver waited for it.
+#[test]
+fn a_send_that_waits_for_an_inproc_queue_is_woken_for_one_message() {
+    struct Woken(AtomicBool);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let context = Context::new();
+    let mut pull = PullSocket::new(&context);
+    pull.bind("inproc://one-place").unwrap();
+    let mut push = PushSocket::builder(&context).send_hwm(8).build().unwrap();
+    push.connect("inproc://one-place").unwrap();
+    for _ in 0..8 {
+        push.try_send("fills the queue").unwrap();
+    }
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let waker = Waker::from(woken.clone());
+    let mut task = TaskContext::from_waker(&waker);
+    let mut send = pin!(push.send_async("takes the first place that is free"));
+    assert!(send.as_mut().poll(&mut task).is_pending());
+    pull.recv_timeout(DEADLINE).unwrap();
+    assert!(woken.0.load(Ordering::SeqCst));
+    assert!(send.as_mut().poll(&mut task).is_ready());
 }
