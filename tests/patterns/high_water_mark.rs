@@ -10,13 +10,12 @@ use zerowire::{
 
 use crate::raw::Raw;
 use crate::support::{
-    DEADLINE, Transport, pattern, receive, receive_number, send, send_number, wait_for_handshake,
-    with_deadline,
+    DEADLINE, Transport, pattern, receive, receive_number, send, wait_for_handshake, with_deadline,
 };
 use crate::{on_every_transport, on_every_wire};
 
 /// Sends numbers until the socket is full, and returns how many it took.
-fn fill(push: &mut PushSocket) -> u32 {
+pub fn fill(push: &mut PushSocket) -> u32 {
     for number in 0u32..2_000_000 {
         match push.try_send(&number.to_be_bytes()) {
             Ok(()) => {}
@@ -110,81 +109,6 @@ fn a_full_peer_is_passed_over() {
 }
 
 on_every_transport! {
-    /// The mark is exact before there is a connection, and all that was taken arrives when there is.
-    fn a_peer_to_be_takes_exactly_as_many_messages_as_the_mark_says(transport) {
-        for hwm in [1, 2, 10, 1000] {
-            let context = Context::new();
-            let endpoint = transport.fresh();
-            let mut push = PushSocket::builder(&context).send_hwm(hwm).build().unwrap();
-            push.connect(endpoint.as_str()).unwrap();
-            assert_eq!(fill(&mut push), hwm);
-            let mut pull = PullSocket::new(&context);
-            pull.bind(endpoint.as_str()).unwrap();
-            for number in 0..hwm {
-                assert_eq!(receive_number(&mut pull), number);
-            }
-            assert_eq!(pull.try_recv(), Err(TryRecvError::Empty));
-        }
-    }
-
-    /// PUSH shall return an error when it has no peer, and shall not discard what it cannot queue: it comes back.
-    fn without_a_peer_the_message_comes_back(transport) {
-        let context = Context::new();
-        let mut push = PushSocket::new(&context);
-        let message = Message::from_parts([pattern(100, 1), Vec::new(), pattern(5000, 2)]);
-        match push.try_send(message.clone()) {
-            Err(TrySendError::NoPeer(back)) => assert_eq!(back, message),
-            other => panic!("{other:?}"),
-        }
-        push.bind(transport.wildcard()).unwrap();
-        match push.try_send(message.clone()) {
-            Err(TrySendError::NoPeer(back)) => assert_eq!(back, message),
-            other => panic!("{other:?}"),
-        }
-        match push.send_timeout(message.clone(), Duration::from_millis(1)) {
-            Err(SendTimeoutError::Timeout(back)) => assert_eq!(back, message),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// PUSH shall block on sending when it has no available peers, here because there is none.
-    fn a_blocked_send_wakes_when_a_peer_arrives(transport) {
-        let context = Context::new();
-        let mut push = PushSocket::new(&context);
-        let endpoint = push.bind(transport.wildcard()).unwrap();
-        let sender = thread::spawn(move || {
-            send(&mut push, "at last");
-            push
-        });
-        let mut pull = PullSocket::new(&context);
-        pull.connect(&endpoint).unwrap();
-        assert_eq!(receive(&mut pull).as_bytes(), b"at last");
-        sender.join().unwrap();
-    }
-
-    /// PUSH shall block on sending when it has no available peers, here because all are full.
-    fn a_blocked_send_wakes_when_there_is_room(transport) {
-        for hwm in [1, 2, 5] {
-            let context = Context::new();
-            let endpoint = transport.fresh();
-            let mut push = PushSocket::builder(&context).send_hwm(hwm).build().unwrap();
-            push.connect(endpoint.as_str()).unwrap();
-            assert_eq!(fill(&mut push), hwm);
-            let sender = thread::spawn(move || {
-                for number in hwm..hwm + 300 {
-                    send_number(&mut push, number);
-                }
-                push
-            });
-            let mut pull = PullSocket::builder(&context).receive_hwm(1).build().unwrap();
-            pull.bind(endpoint.as_str()).unwrap();
-            for number in 0..hwm + 300 {
-                assert_eq!(receive_number(&mut pull), number);
-            }
-            sender.join().unwrap();
-        }
-    }
-
     /// A wait that ends without success lasted as long as was asked for.
     fn timeouts_do_not_come_early(transport) {
         let context = Context::new();

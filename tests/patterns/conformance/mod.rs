@@ -9,5 +9,5 @@
 //!
 //! `tests/conformance.rs` reads these lines and keeps `tests/CONFORMANCE.md`, the table of them with their results.
 
+mod pipeline;
 mod reqrep;
-mod router;
