@@ -12,6 +12,7 @@ mod descriptors;
 mod high_water_mark;
 mod hostile_peers;
 mod mistakes;
+mod pairs;
 mod pipeline;
 mod raw;
 mod reconnecting;

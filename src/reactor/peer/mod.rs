@@ -477,6 +477,10 @@ impl Peer {
     }
 
     fn serve_traffic(&mut self, io: &mut Io) -> Result<bool, Reason> {
+        if self.inbound.as_ref().is_some_and(Writer::is_abandoned) || self.conflated.is_abandoned() {
+            // The application has let go, and its word of that is on its way. What it sent before is still to be written.
+            self.close(io.now);
+        }
         let (Some(connection), Some(drainer)) = (&mut self.connection, &mut self.drainer) else {
             return Ok(false);
         };
@@ -493,11 +497,6 @@ impl Peer {
         }
         if !matches!(connection.stage, Stage::Traffic(_)) {
             return Ok(false);
-        }
-        let abandoned =
-            self.inbound.as_ref().is_some_and(Writer::is_abandoned) || self.conflated.is_abandoned();
-        if abandoned && self.closing.is_none() {
-            return Err(Reason::Closed);
         }
         let mut conversation = Conversation {
             socket: &self.socket,

@@ -9,5 +9,6 @@
 //!
 //! `tests/conformance.rs` reads these lines and keeps `tests/CONFORMANCE.md`, the table of them with their results.
 
+mod pair;
 mod pipeline;
 mod reqrep;
