@@ -12,3 +12,4 @@
 mod pair;
 mod pipeline;
 mod reqrep;
+mod router;
