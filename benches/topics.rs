@@ -6,12 +6,13 @@
 #![allow(
     missing_docs,
     dead_code,
+    unused_imports,
     unsafe_code,
     clippy::unwrap_used,
     clippy::print_stdout
 )]
 
-#[path = "../src/routing/topics.rs"]
+#[path = "../src/routing/topics/mod.rs"]
 mod topics;
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -17,9 +17,11 @@
 //! its subscriber, so that a subscriber that leaves costs as much as its own topics do, and in a second hash table, so
 //! that a topic that thousands hold can be taken up once more without a look at all of them.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+mod table;
+
 use std::ops::{Index, IndexMut, Range};
+
+use table::{Hasher, Table};
 
 /// The topics that subscribers hold, and who holds which.
 ///
@@ -167,7 +169,11 @@ impl Topics {
         self.subscriber_count -= usize::from(record.topics > 0);
         (record.topics, record.bytes) = (0, 0);
         let mut topic = std::mem::take(&mut self.spelled);
-        while let holding @ 0..=LARGEST = self.subscribers[subscriber].holdings {
+        loop {
+            let holding = self.subscribers[subscriber].holdings;
+            if holding == NONE {
+                break;
+            }
             self.spell(self.holdings[holding].node, &mut topic);
             let last = self.end_holding(holding);
             gone(&topic, last);
@@ -635,105 +641,6 @@ impl<T> IndexMut<u32> for Store<T> {
     }
 }
 
-/// A hash table that holds indices only; what they stand for, and thus their keys and hashes, the caller knows.
-///
-/// Each is in the first slot from the one its hash asks for that was free, and removing one moves others up, so that no
-/// free slot comes between an index and the slot it asked for.
-#[derive(Clone, Debug, Default)]
-struct Table {
-    /// [`NONE`] where free. None at all, or a power of two of which at most three quarters are taken.
-    slots: Vec<u32>,
-    count: usize,
-}
-
-impl Table {
-    /// The slot of the index that `is_it` accepts, among those with this hash.
-    #[inline]
-    fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<usize> {
-        let last = self.slots.len().checked_sub(1)?;
-        let mut slot = hash as usize & last;
-        loop {
-            match self.slots[slot] {
-                NONE => return None,
-                index if is_it(index) => return Some(slot),
-                _ => slot = (slot + 1) & last,
-            }
-        }
-    }
-
-    /// Adds an index that is not in the table.
-    fn insert(&mut self, hash: u64, index: u32, hash_of: impl Fn(u32) -> u64) {
-        if self.count >= self.slots.len() / 4 * 3 {
-            let len = (self.slots.len() * 2).max(TABLE_SLOTS_MIN);
-            let slots = std::mem::replace(&mut self.slots, vec![NONE; len]);
-            for index in slots.into_iter().filter(|&index| index != NONE) {
-                self.place(hash_of(index), index);
-            }
-        }
-        self.place(hash, index);
-        self.count += 1;
-    }
-
-    fn place(&mut self, hash: u64, index: u32) {
-        let last = self.slots.len() - 1;
-        let mut slot = hash as usize & last;
-        while self.slots[slot] != NONE {
-            slot = (slot + 1) & last;
-        }
-        self.slots[slot] = index;
-    }
-
-    /// Frees a slot, and moves up what is behind it and asked for it or for one before it.
-    fn remove(&mut self, slot: usize, hash_of: impl Fn(u32) -> u64) {
-        let last = self.slots.len() - 1;
-        let mut hole = slot;
-        let mut slot = (hole + 1) & last;
-        while let index @ 0..=LARGEST = self.slots[slot] {
-            let asked = hash_of(index) as usize & last;
-            // Distances are counted backwards from `slot`, round the end of the table.
-            if slot.wrapping_sub(asked) & last >= slot.wrapping_sub(hole) & last {
-                self.slots[hole] = index;
-                hole = slot;
-            }
-            slot = (slot + 1) & last;
-        }
-        self.slots[hole] = NONE;
-        self.count -= 1;
-    }
-
-    fn shrink_if_empty(&mut self) {
-        if self.count == 0 && self.slots.len() > ITEMS_KEPT {
-            self.slots = Vec::new();
-        }
-    }
-}
-
-/// Hashes pairs of numbers, with secrets, so that no peer can choose topics that all want the same slot.
-#[derive(Clone, Debug)]
-struct Hasher {
-    mask: u64,
-    factor: u64,
-}
-
-impl Hasher {
-    fn new() -> Hasher {
-        let random = RandomState::new();
-        Hasher {
-            mask: random.hash_one(0),
-            factor: random.hash_one(1) | 1,
-        }
-    }
-
-    /// One multiplication, both halves of the product put together: the table of a large tree is out of the caches, so
-    /// that a few nanoseconds more for a stronger hash would show, and nobody outside learns any of its values.
-    #[inline]
-    fn hash(&self, high: u32, low: u32) -> u64 {
-        let key = u64::from(high) << 32 | u64::from(low);
-        let product = u128::from(key ^ self.mask) * u128::from(self.factor);
-        product as u64 ^ (product >> 64) as u64
-    }
-}
-
 /// How many bytes two slices have in common at their start.
 fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     let len = a.len().min(b.len());
@@ -760,10 +667,8 @@ fn narrow(index: usize) -> u32 {
 const ROOT: u32 = 0;
 /// No node, no holding.
 const NONE: u32 = u32::MAX;
-const LARGEST: u32 = NONE - 1;
-/// Labels are a little shorter than their field allows, so that a topic of any length is a chain of them.
+/// The most that a label's length can say. A longer topic is a chain of labels.
 const LABEL_BYTES_MAX: usize = u16::MAX as usize;
-const TABLE_SLOTS_MIN: usize = 8;
 /// Memory for this many items is kept when the last topic goes, so that one topic coming and going allocates nothing.
 const ITEMS_KEPT: usize = 64;
 /// As for items: bytes of labels, and of the buffer that topics are put together in.
@@ -978,31 +883,6 @@ mod tests {
             assert_eq!(topics.remove(&longest[..len], len % 2), Change::Last);
         }
         assert_eq!(nodes(&topics), 1);
-    }
-
-    #[test]
-    fn a_hash_table_keeps_what_is_in_it_through_growth_and_collisions() {
-        // Hashes that crowd together and run past the end of the table.
-        let hash_of = |index: u32| u64::from(index % 5) + 4;
-        let mut table = Table::default();
-        for round in 0..200_u32 {
-            let index = round * 37 % 101;
-            match table.find(hash_of(index), |other| other == index) {
-                Some(slot) => table.remove(slot, hash_of),
-                None => table.insert(hash_of(index), index, hash_of),
-            }
-            let held: Vec<u32> = table
-                .slots
-                .iter()
-                .copied()
-                .filter(|&index| index != NONE)
-                .collect();
-            assert_eq!(held.len(), table.count);
-            for index in held {
-                let slot = table.find(hash_of(index), |other| other == index).unwrap();
-                assert_eq!(table.slots[slot], index);
-            }
-        }
     }
 
     #[derive(Clone, Debug)]
