@@ -181,11 +181,13 @@ impl Publisher {
     }
 
     fn subscribe(&mut self, pipe: PipeId, key: usize, topic: &[u8]) {
+        let fits = topic.len() <= TOPIC_BYTES_MAX;
+        if fits {
+            self.send.route.subscribe(key, topic);
+        }
+        // Looked at afterwards: what it holds already, a peer may ask for again.
         let topics = &self.send.route.topics;
-        if topic.len() > TOPIC_BYTES_MAX
-            || topics.topics_of(key) >= self.topics_max
-            || topics.bytes_of(key) + topic.len() > self.topic_bytes_max
-        {
+        if !fits || topics.topics_of(key) > self.topics_max || topics.bytes_of(key) > self.topic_bytes_max {
             self.core.abort(
                 pipe,
                 Reason::TooManySubscriptions {
@@ -193,9 +195,7 @@ impl Publisher {
                     bytes: self.topic_bytes_max,
                 },
             );
-            return;
         }
-        self.send.route.subscribe(key, topic);
     }
 
     /// Manual mode: changes what the peer gets whose message was received last. False if there is none.
