@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
 use super::PipeId;
-use super::sync::{AtomicBool, Mutex, Ordering, fence, lock};
+use super::sync::{AtomicBool, Mutex, Ordering, lock};
 
 /// Takes note that a pipe needs its other side: it has data, or room, or an end.
 ///
@@ -20,24 +20,27 @@ pub(crate) trait Ready: Send + Sync {
 /// Stands for the inbox of a socket that is not known yet: an inproc connector waits for its binder.
 #[derive(Default)]
 pub(crate) struct Relay {
-    target: std::sync::OnceLock<std::sync::Arc<dyn Ready>>,
+    /// Locked once for every bell that is rung, as the mail of the inbox behind it is. The lock puts a word and the naming
+    /// of the target in order: a word that comes first is visible to the target from its first look on.
+    target: Mutex<Option<std::sync::Arc<dyn Ready>>>,
 }
 
 impl Relay {
-    /// Names the target, once. What happened before is seen by the target when it first looks at the pipe.
+    /// Names the target, once. What happened before is seen by the target when it first looks at the pipe, which it must
+    /// do after this call.
     pub(crate) fn lead_to(&self, target: std::sync::Arc<dyn Ready>) {
+        let mut named = lock(&self.target);
         // A second call would mean that a pipe is attached twice; the first target keeps it.
-        let first = self.target.set(target).is_ok();
-        debug_assert!(first);
-        // Pairs with the fence in `ready`: either that finds the target, or the target sees what happened before.
-        fence(Ordering::SeqCst);
+        debug_assert!(named.is_none());
+        named.get_or_insert(target);
     }
 }
 
 impl Ready for Relay {
     fn ready(&self, pipe: PipeId) {
-        fence(Ordering::SeqCst);
-        if let Some(target) = self.target.get() {
+        // Told outside the lock, because it may call a waker.
+        let target = lock(&self.target).clone();
+        if let Some(target) = target {
             target.ready(pipe);
         }
     }

@@ -11,7 +11,7 @@ use loom::sync::{Condvar, Mutex};
 use loom::thread;
 
 use super::chain::chain;
-use super::inbox::{Inbox, Ready};
+use super::inbox::{Inbox, Ready, Relay};
 use super::outbound::Drained;
 use super::recycle::{Pool, Sizes, Spares};
 use super::{WriteSide, inbound, outbound};
@@ -312,6 +312,27 @@ fn outbound_reconnect_repeats_the_half_sent_message() {
     });
 }
 
+/// Takes messages until the writer is gone, sleeping whenever there is none.
+fn read_to_the_end(reader: &mut inbound::Reader<u64>, inbox: &Inbox<()>) -> Vec<u64> {
+    let park = Park::new();
+    let mut messages = Vec::new();
+    loop {
+        match reader.chain().pop() {
+            Some(message) => {
+                messages.push(message);
+                reader.took_message();
+            }
+            None => match reader.settle() {
+                inbound::Settled::Ready => {}
+                inbound::Settled::Quiet => {
+                    wait(inbox, &park);
+                }
+                inbound::Settled::Ended => return messages,
+            },
+        }
+    }
+}
+
 /// The doorbell and the high-water mark of the receiving side.
 fn inbound_model(messages: u64, hwm: u64) {
     explore(3, move || {
@@ -332,25 +353,10 @@ fn inbound_model(messages: u64, hwm: u64) {
                 writer.push(message, &mut spares);
             }
         });
-        let park = Park::new();
-        let mut expected = 0;
-        loop {
-            match reader.chain().pop() {
-                Some(message) => {
-                    assert_eq!(message, expected);
-                    expected += 1;
-                    reader.took_message();
-                }
-                None => match reader.settle() {
-                    inbound::Settled::Ready => {}
-                    inbound::Settled::Quiet => {
-                        wait(&to_reader, &park);
-                    }
-                    inbound::Settled::Ended => break,
-                },
-            }
-        }
-        assert_eq!(expected, messages);
+        assert_eq!(
+            read_to_the_end(&mut reader, &to_reader),
+            Vec::from_iter(0..messages)
+        );
         sending.join().unwrap();
     });
 }
@@ -368,6 +374,26 @@ fn inbound_hwm_2() {
 #[test]
 fn inbound_hwm_3() {
     inbound_model(4, 3);
+}
+
+/// A connector that sends and leaves while its binder is being found: the binder hears of the message and of the end, or
+/// sees them when it first looks.
+#[test]
+fn inbound_message_and_end_are_heard_over_a_relay() {
+    explore(3, || {
+        let to_writer = StdArc::new(Inbox::<()>::new());
+        let to_reader = StdArc::new(Inbox::<()>::new());
+        let relay = StdArc::new(Relay::default());
+        let mut spares = Spares::new(Pool::new(SIZES));
+        let (mut writer, mut reader) = inbound::pipe::<u64>(PIPE, 2, spares.pool(), to_writer, relay.clone());
+        let sending = thread::spawn(move || {
+            writer.push(0, &mut spares);
+            drop(writer);
+        });
+        relay.lead_to(to_reader.clone());
+        assert_eq!(read_to_the_end(&mut reader, &to_reader), [0]);
+        sending.join().unwrap();
+    });
 }
 
 /// Many post, one sleeps: nothing is lost and nobody sleeps over it.
