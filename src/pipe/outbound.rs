@@ -350,8 +350,9 @@ std::thread_local! {
 const BURST_GAP: Duration = Duration::from_nanos(1500);
 /// How often the I/O thread looks whether a burst is still growing: 50 µs at most on a free processor.
 const BURST_LOOKS_MAX: usize = if cfg!(zerowire_loom) { 1 } else { 100 };
-/// A direct write blocks the application for one system call of at most about this many bytes.
-const DIRECT_BYTES_MAX: usize = 64 * 1024;
+/// A direct write blocks the application for one system call of at most about this many bytes. So few in the models that
+/// the third frame of a message is one too many.
+const DIRECT_BYTES_MAX: usize = if cfg!(zerowire_loom) { 4 } else { 64 * 1024 };
 
 /// Commands that wait to be written, in bytes.
 const COMMANDS_BYTES_MAX: usize = 4096;
