@@ -683,6 +683,7 @@ impl<T> Consumer<T> {
         unsafe { &*self.segment }
     }
 
+    /// As [`refill`](Self::refill), when everything in the newest word has been taken.
     fn refill_slow(&mut self) -> bool {
         loop {
             // SAFETY: `segment` is valid: only this consumer frees it.
@@ -695,9 +696,6 @@ impl<T> Consumer<T> {
                 if self.word & SEALED == 0 {
                     return false;
                 }
-            }
-            if self.at < published(self.word) {
-                return true;
             }
             // SAFETY: SEALED was seen.
             self.segment = unsafe { segment.next() };
