@@ -61,6 +61,8 @@ pub(crate) struct Segment<T> {
     body: UnsafeCell<Option<Bytes>>,
     /// Slots below the published length are initialised and the consumer's; the others are the producer's.
     slots: Box<[UnsafeCell<MaybeUninit<T>>]>,
+    /// Made to be read into: every slot has been initialised from the start. Never changes.
+    block: bool,
     /// Copies that the models lend in place of slices, because loom's cells are not laid out like their content.
     #[cfg(zerowire_loom)]
     views: std::sync::Mutex<Vec<Box<[T]>>>,
@@ -68,19 +70,17 @@ pub(crate) struct Segment<T> {
 
 impl<T> Segment<T> {
     pub(super) fn new(capacity: usize) -> Box<Segment<T>> {
-        Segment::with_slots(
-            (0..capacity)
-                .map(|_| UnsafeCell::new(MaybeUninit::uninit()))
-                .collect(),
-        )
+        let slots = (0..capacity).map(|_| UnsafeCell::new(MaybeUninit::uninit()));
+        Segment::with_slots(slots.collect(), false)
     }
 
-    fn with_slots(slots: Box<[UnsafeCell<MaybeUninit<T>>]>) -> Box<Segment<T>> {
+    fn with_slots(slots: Box<[UnsafeCell<MaybeUninit<T>>]>, block: bool) -> Box<Segment<T>> {
         Box::new(Segment {
             word: AtomicU64::new(0),
             next: UnsafeCell::new(ptr::null_mut()),
             body: UnsafeCell::new(None),
             slots,
+            block,
             #[cfg(zerowire_loom)]
             views: std::sync::Mutex::default(),
         })
@@ -88,6 +88,10 @@ impl<T> Segment<T> {
 
     pub(super) fn capacity(&self) -> usize {
         self.slots.len()
+    }
+
+    pub(super) fn is_block(&self) -> bool {
+        self.block
     }
 
     /// Makes a drained segment as good as new.
@@ -364,6 +368,9 @@ impl<T> Producer<T> {
 
     /// Appends `head` and the first `length` elements of `block`, together in one segment. If there is room, the whole block
     /// is copied, which is quicker than to copy a length that is known only now; what is behind will be overwritten.
+    ///
+    /// A `length` above `N` would publish slots that nobody wrote. It is checked in debug builds only, because every small
+    /// message passes here: the length is the one that the message keeps beside the very array that is copied.
     #[inline]
     pub(crate) fn push_prefix<const H: usize, const N: usize>(
         &mut self,
@@ -388,10 +395,15 @@ impl<T> Producer<T> {
     }
 
     /// Appends a header and, by reference, the body that follows it.
+    ///
+    /// # Panics
+    /// If `head` is empty. A header needs room, and a segment that has a body gives none: so the open one is left, and
+    /// the body that the consumer may be reading is not touched.
     pub(crate) fn push_body(&mut self, head: &[T], body: Bytes)
     where
         T: Copy,
     {
+        assert!(!head.is_empty(), "a body follows its header");
         if self.capacity - self.used < head.len() {
             // The next frame may well have a body too, so a whole segment for its header would be a waste.
             self.advance(Segment::new(HEADER_SEGMENT.max(head.len())));
@@ -407,6 +419,10 @@ impl<T> Producer<T> {
     }
 
     /// Says that what was pushed so far ends `count` messages more.
+    ///
+    /// More than [`MESSAGES_MAX`] in a segment would spill into the bits above. It is checked in debug builds only, because
+    /// every message passes here: a segment has room for some thousand pushes, and what is pushed at a time is a message or
+    /// the content of a block, so they never come near.
     #[inline]
     pub(crate) fn end_messages(&mut self, count: u32) {
         debug_assert!(self.messages + count <= MESSAGES_MAX);
@@ -540,18 +556,29 @@ impl Producer<u8> {
     }
 
     /// Accepts the next `count` bytes of the open block, as they stand, as pushed.
+    ///
+    /// # Panics
+    /// If the open segment is no block or has fewer bytes left, some of which nobody would have written.
     pub(crate) fn keep(&mut self, count: usize, inside_message: bool) {
+        let open = self.open();
+        assert!(
+            open.is_block() && count <= open.capacity() - self.used,
+            "what is kept lies inside the open block"
+        );
         self.used += count;
         self.capacity = self.used;
         self.inside_message = inside_message;
     }
 
     /// The open block's bytes behind those that were kept, up to `end` as an offset in the block.
+    ///
+    /// # Panics
+    /// If the open segment is no block, whose bytes may be uninitialised, or `end` lies outside what is left of it.
     pub(crate) fn block_rest(&mut self, end: usize) -> &mut [u8] {
         // SAFETY: `open` is valid.
         let open = unsafe { &*self.open };
         assert!(
-            self.used <= end && end <= open.capacity(),
+            open.is_block() && self.used <= end && end <= open.capacity(),
             "the rest of a block lies inside the block"
         );
         let base = open.slots.as_ptr().cast::<u8>().cast_mut();
@@ -569,8 +596,7 @@ impl Producer<u8> {
     /// Leaves a finished block for an ordinary segment, so that an idle pipe does not hold on to it. Commits.
     pub(crate) fn leave_block(&mut self, spares: &mut Spares<u8>) {
         debug_assert!(!self.inside_message);
-        // SAFETY: `open` is valid.
-        if self.open().capacity() == spares.sizes().block {
+        if self.open().is_block() {
             let next = spares.small();
             self.advance(next);
             self.commit();
@@ -596,12 +622,9 @@ unsafe impl Send for Block {}
 impl Block {
     /// Takes a block from the spares, or allocates and zeroes one.
     pub(crate) fn take(spares: &mut Spares<u8>) -> Block {
-        Block(spares.block(|capacity| {
-            Segment::with_slots(
-                (0..capacity)
-                    .map(|_| UnsafeCell::new(MaybeUninit::new(0)))
-                    .collect(),
-            )
+        Block(spares.block().unwrap_or_else(|| {
+            let slots = (0..spares.sizes().block).map(|_| UnsafeCell::new(MaybeUninit::new(0)));
+            Segment::with_slots(slots.collect(), true)
         }))
     }
 
@@ -657,16 +680,22 @@ impl<T> Consumer<T> {
         }
     }
 
-    /// Takes `count` elements that [`peek`](Self::peek) has shown.
+    /// Takes `count` elements that [`peek`](Self::peek) has shown. More would be passed over unseen, but never lent.
     #[inline]
     pub(crate) fn skip(&mut self, count: usize) {
         debug_assert!(self.at + count <= published(self.word));
         self.at += count;
     }
 
-    /// Takes the body that follows the last element of the current segment, which must have been taken.
+    /// Takes the body that follows the last element of the current segment, once.
+    ///
+    /// # Panics
+    /// If there is none, as far as the newest word tells, or elements before it were not taken.
     pub(crate) fn take_body(&mut self) -> Option<Bytes> {
-        debug_assert!(self.at == published(self.word) && self.word & BODY != 0);
+        assert!(
+            self.at == published(self.word) && self.word & BODY != 0,
+            "a body was seen, and what is before it was taken"
+        );
         // SAFETY: BODY was seen in the word, and we are the consumer.
         unsafe { self.current().take_body() }
     }
@@ -851,6 +880,46 @@ mod tests {
         producer.end_messages(1);
         producer.commit();
         assert_eq!(drain(&mut consumer), b"z");
+    }
+
+    #[test]
+    fn only_a_block_is_lent_and_kept_beyond_what_was_pushed() {
+        type Misuse = fn(&mut Producer<u8>);
+        let misuses: [(&str, Misuse); 5] = [
+            ("no block, kept", |producer| producer.keep(1, false)),
+            ("no block, lent", |producer| drop(producer.block_rest(8).to_vec())),
+            ("a block, kept beyond its end", |producer| {
+                producer.link_block(Block::take(&mut Spares::new(Pool::new(SIZES))));
+                producer.keep(30, false);
+                producer.keep(3, false);
+            }),
+            ("a block, lent beyond its end", |producer| {
+                producer.link_block(Block::take(&mut Spares::new(Pool::new(SIZES))));
+                drop(producer.block_rest(33).to_vec());
+            }),
+            ("a body without a header", |producer| {
+                producer.push_body(b"", Bytes::from_static(b"body"));
+            }),
+        ];
+        for (name, misuse) in misuses {
+            let mut spares = Spares::new(Pool::new(SIZES));
+            let (mut producer, _consumer) = chain::<u8>(spares.pool());
+            producer.push(b"a", b"b", &mut spares);
+            let misuse = std::panic::AssertUnwindSafe(|| misuse(&mut producer));
+            assert!(std::panic::catch_unwind(misuse).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a body was seen")]
+    fn a_body_that_was_not_seen_is_not_taken() {
+        let mut spares = Spares::new(Pool::new(SIZES));
+        let (mut producer, mut consumer) = chain::<u8>(spares.pool());
+        producer.push_body(b"head", Bytes::from_static(b"body"));
+        producer.end_messages(1);
+        producer.commit();
+        producer.push(b"1", b"2", &mut spares);
+        consumer.take_body();
     }
 
     #[test]

@@ -38,12 +38,12 @@ impl<T> Pool<T> {
 
     /// Takes a segment that nobody else can reach any more and whose elements have all been moved out.
     pub(crate) fn give(&self, mut segment: Box<Segment<T>>) {
-        let capacity = segment.capacity();
         segment.reset();
-        if capacity == self.sizes.small {
-            self.small.push(segment);
-        } else if capacity == self.sizes.block {
+        // A run of elements may be as long as a block is, but only what was made as a block is initialised throughout.
+        if segment.is_block() {
             self.blocks.push(segment);
+        } else if segment.capacity() == self.sizes.small {
+            self.small.push(segment);
         }
     }
 }
@@ -81,10 +81,10 @@ impl<T> Spares<T> {
             .unwrap_or_else(|| Segment::new(pool.sizes.small))
     }
 
+    /// A block that came back, if there is one.
     #[cfg(not(zerowire_loom))]
-    pub(crate) fn block(&mut self, new: impl FnOnce(usize) -> Box<Segment<T>>) -> Box<Segment<T>> {
-        let Spares { pool, blocks, .. } = self;
-        blocks.pop(&pool.blocks).unwrap_or_else(|| new(pool.sizes.block))
+    pub(super) fn block(&mut self) -> Option<Box<Segment<T>>> {
+        self.blocks.pop(&self.pool.blocks)
     }
 }
 
@@ -188,5 +188,25 @@ impl<T> List<T> {
 impl<T> Drop for List<T> {
     fn drop(&mut self) {
         while self.unlink().is_some() {}
+    }
+}
+
+#[cfg(all(test, not(zerowire_loom)))]
+mod tests {
+    use super::super::INBOUND_SIZES;
+    use super::*;
+
+    fn given_back(sizes: Sizes, capacity: usize, count: usize) -> (usize, usize) {
+        let pool = Pool::new(sizes);
+        for _ in 0..count {
+            pool.give(Segment::<u8>::new(capacity));
+        }
+        let kept = |stack: &Stack<u8>| stack.kept.load(Ordering::Relaxed);
+        (kept(&pool.small), kept(&pool.blocks))
+    }
+
+    #[test]
+    fn a_run_as_long_as_a_block_does_not_come_back_as_one() {
+        assert_eq!(given_back(INBOUND_SIZES, INBOUND_SIZES.block, 1), (0, 0));
     }
 }
