@@ -31,8 +31,8 @@ impl<T> Pool<T> {
     pub(crate) fn new(sizes: Sizes) -> Arc<Pool<T>> {
         Arc::new(Pool {
             sizes,
-            small: Stack::new(SMALL_MAX),
-            blocks: Stack::new(BLOCKS_MAX),
+            small: Stack::new(SMALL_BYTES_MAX, sizes.small),
+            blocks: Stack::new(BLOCK_BYTES_MAX, sizes.block),
         })
     }
 
@@ -88,10 +88,10 @@ impl<T> Spares<T> {
     }
 }
 
-/// How many small segments a pool keeps: 1 MiB of bytes for each socket that was ever that busy.
-const SMALL_MAX: usize = 256;
-/// How many blocks a pool keeps.
-const BLOCKS_MAX: usize = 32;
+/// How many bytes of small segments a pool keeps, for each socket that was ever that busy: 256 segments.
+const SMALL_BYTES_MAX: usize = 1024 * 1024;
+/// How many bytes of blocks a pool keeps, for each I/O thread: 32 blocks.
+const BLOCK_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// A stack with many pushers and one taker, who takes all.
 struct Stack<T> {
@@ -99,20 +99,21 @@ struct Stack<T> {
     head: AtomicPtr<Segment<T>>,
     /// Segments here or in the owner's list; may be stale by the number of pushers, which only moves the limit.
     kept: AtomicUsize,
-    limit: usize,
+    segments_max: usize,
 }
 
 impl<T> Stack<T> {
-    fn new(limit: usize) -> Stack<T> {
+    /// A stack for at most `bytes_max` of elements in segments of `capacity`; for none where there are no such segments.
+    fn new(bytes_max: usize, capacity: usize) -> Stack<T> {
         Stack {
             head: AtomicPtr::new(ptr::null_mut()),
             kept: AtomicUsize::new(0),
-            limit,
+            segments_max: bytes_max.checked_div(capacity * size_of::<T>()).unwrap_or(0),
         }
     }
 
     fn push(&self, segment: Box<Segment<T>>) {
-        if self.kept.fetch_add(1, Ordering::Relaxed) >= self.limit {
+        if self.kept.fetch_add(1, Ordering::Relaxed) >= self.segments_max {
             self.kept.fetch_sub(1, Ordering::Relaxed);
             return;
         }
@@ -193,7 +194,7 @@ impl<T> Drop for List<T> {
 
 #[cfg(all(test, not(zerowire_loom)))]
 mod tests {
-    use super::super::INBOUND_SIZES;
+    use super::super::{BYTE_SIZES, INBOUND_SIZES};
     use super::*;
 
     fn given_back(sizes: Sizes, capacity: usize, count: usize) -> (usize, usize) {
@@ -203,6 +204,19 @@ mod tests {
         }
         let kept = |stack: &Stack<u8>| stack.kept.load(Ordering::Relaxed);
         (kept(&pool.small), kept(&pool.blocks))
+    }
+
+    #[test]
+    fn a_pool_keeps_a_mebibyte_of_small_segments() {
+        assert_eq!(given_back(INBOUND_SIZES, 4096, 1000), (256, 0));
+    }
+
+    #[test]
+    fn a_pool_keeps_no_segment_of_another_size() {
+        // The first of a chain has no capacity, which is also the size of the blocks where there are none.
+        for capacity in [0, BYTE_SIZES.first, BYTE_SIZES.small + 1] {
+            assert_eq!(given_back(BYTE_SIZES, capacity, 1), (0, 0));
+        }
     }
 
     #[test]
