@@ -176,11 +176,12 @@ fn outbound_threads(random: &mut Random, messages_max: usize) {
             if of_io.below(8) == 0 {
                 drainer.owe(&oracle.command());
             }
-            match drainer.drain(1 + of_io.below(200)) {
-                Drained::Blocked | Drained::Unfinished => breaking = of_io.below(16) == 0,
-                Drained::Broken(_) => breaking = true,
+            let outcome = drainer.drain(1 + of_io.below(200));
+            breaking = matches!(outcome, Drained::Broken(_)) || of_io.below(16) == 0;
+            match outcome {
                 Drained::Dry if drainer.finished() == total => break,
-                Drained::Dry | Drained::Elsewhere => wait(&to_io),
+                Drained::Dry | Drained::Elsewhere if !breaking => wait(&to_io),
+                _ => {}
             }
         }
         while !drainer.disconnect() {
@@ -201,8 +202,16 @@ fn outbound_threads(random: &mut Random, messages_max: usize) {
             pause(of_sender.below(3000));
         }
     }
+    if of_sender.below(4) > 0 {
+        // Nobody but the pipe has told the I/O side so far, and that has to be enough.
+        let end = Instant::now() + DEADLINE;
+        while sender.counts().1 < total {
+            assert!(Instant::now() < end, "nobody writes the last messages");
+            thread::yield_now();
+        }
+    }
     drop(sender);
-    // The I/O side hears of nothing that the application wrote itself: tell it, so that it looks once more.
+    // Of what the application wrote itself the I/O side hears nothing: tell it, so that it looks once more.
     at_the_end.ready(PIPE);
     io.join().unwrap();
     drop(of_bodies);
@@ -512,12 +521,14 @@ impl Oracle {
     }
 }
 
-/// A connection that takes all, a little or nothing, and breaks now and then.
+/// A connection that takes all, a little or nothing, and breaks now and then. In the middle of every other write it gives
+/// the processor away, so that the other side finds the token taken.
 struct Wire(Mutex<Taken>);
 
 struct Taken {
     taken: Vec<u8>,
     random: Random,
+    yields: bool,
 }
 
 impl Wire {
@@ -525,6 +536,7 @@ impl Wire {
         Wire(Mutex::new(Taken {
             taken: Vec::new(),
             random,
+            yields: false,
         }))
     }
 }
@@ -532,6 +544,10 @@ impl Wire {
 impl WriteSide for Wire {
     fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut wire = self.0.try_lock().expect("the token lets one side in at a time");
+        wire.yields = !wire.yields;
+        if wire.yields {
+            thread::yield_now();
+        }
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
         assert!(offered > 0 && slices.iter().all(|slice| !slice.is_empty()));
         let count = match wire.random.below(24) {
@@ -669,7 +685,7 @@ fn wait(inbox: &Inbox<()>) {
         }
     }
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + DEADLINE;
     while inbox.sleep(&waker) {
         while !inbox.is_filled() {
             let left = end.saturating_duration_since(Instant::now());
@@ -679,6 +695,9 @@ fn wait(inbox: &Inbox<()>) {
     }
     inbox.take(&mut Vec::new(), &mut Vec::new());
 }
+
+/// Everything that is waited for comes much sooner.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 fn pause(turns: usize) {
     for _ in 0..turns {
