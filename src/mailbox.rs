@@ -142,8 +142,18 @@ pub(crate) struct SocketLink {
     interests: Mutex<Wanted>,
     /// The only peer of a PAIR.
     partner: Mutex<Option<PipeId>>,
+    neighbours: Box<dyn Neighbours>,
     /// The application dropped the socket. Written once; who attaches a peer afterwards drops it again.
     closed: AtomicBool,
+}
+
+/// The peers that a socket has, or may get, inside its context, as its I/O threads have to know them.
+pub(crate) trait Neighbours: Send + Sync {
+    /// The place of a PAIR's peer is free, or a name that a ROUTER gave: somebody may wait for it.
+    fn on_vacancy(&self);
+
+    /// A newcomer took the name of the peer with this pipe.
+    fn push_out(&self, pipe: PipeId);
 }
 
 /// Who has a name.
@@ -165,8 +175,14 @@ pub(crate) struct Wanted {
 }
 
 impl SocketLink {
-    pub(crate) fn new(id: SocketId, socket_type: SocketType, options: Options) -> SocketLink {
+    pub(crate) fn new(
+        id: SocketId,
+        socket_type: SocketType,
+        options: Options,
+        neighbours: Box<dyn Neighbours>,
+    ) -> SocketLink {
         SocketLink {
+            neighbours,
             id,
             socket_type,
             options,
@@ -253,6 +269,11 @@ impl SocketLink {
     /// What a SUB or XSUB wants.
     pub(crate) fn wanted(&self) -> MutexGuard<'_, Wanted> {
         self.interests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// See the trait. Not to be called with a lock held.
+    pub(crate) fn neighbours(&self) -> &dyn Neighbours {
+        &*self.neighbours
     }
 
     /// Makes this pipe's peer the one that a PAIR has. Always true for other types.

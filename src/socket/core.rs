@@ -50,7 +50,10 @@ impl SocketCore {
         socket_type: SocketType,
         options: Options,
     ) -> SocketCore {
-        let link = Arc::new(SocketLink::new(context.next_id(), socket_type, options));
+        let link = Arc::new_cyclic(|link| {
+            let neighbours = inproc::Neighbourhood::new(context, link);
+            SocketLink::new(context.next_id(), socket_type, options, Box::new(neighbours))
+        });
         context.register(&link);
         SocketCore {
             context: context.clone(),
@@ -204,7 +207,9 @@ impl SocketCore {
 
     /// Ends a connection, whichever I/O thread has it.
     pub(crate) fn abort(&self, pipe: PipeId, reason: Reason) {
-        self.context.abort(pipe, reason);
+        if !inproc::abort(&self.context, pipe, &reason) {
+            self.context.abort(pipe, reason);
+        }
     }
 
     /// Has an I/O thread keep a connection. The pipes are made at once, so that messages can wait in them, unless the

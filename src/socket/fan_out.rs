@@ -195,6 +195,8 @@ impl Publisher {
                     bytes: self.topic_bytes_max,
                 },
             );
+            self.send.let_go(pipe);
+            self.upstream.let_go(pipe);
         }
     }
 

@@ -4,12 +4,12 @@
 //! the name, until somebody binds it. When a binder closes, its connectors get a new pipe that waits for the next one.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::Waker;
 
 use crate::context;
 use crate::error::{BindError, ConnectError};
-use crate::mailbox::{Holder, ReceivePipe, SendPipe, SocketId, SocketLink, ToReactor, ToSocket};
+use crate::mailbox::{Holder, Neighbours, ReceivePipe, SendPipe, SocketId, SocketLink, ToReactor, ToSocket};
 use crate::message::Message;
 use crate::monitor::{Event, Reason};
 use crate::options::OnDuplicate;
@@ -20,6 +20,37 @@ use crate::pipe::inbox::{Inbox, Ready, Relay, wake};
 use crate::pipe::latest;
 use crate::pipe::recycle::Spares;
 use crate::wire::socket_type::SocketType;
+
+/// The connections inside the context, as a socket's I/O threads know them.
+pub(crate) struct Neighbourhood {
+    context: Weak<context::Inner>,
+    socket: Weak<SocketLink>,
+}
+
+impl Neighbourhood {
+    pub(crate) fn new(context: &Arc<context::Inner>, socket: &Weak<SocketLink>) -> Neighbourhood {
+        Neighbourhood {
+            context: Arc::downgrade(context),
+            socket: socket.clone(),
+        }
+    }
+
+    fn change(&self, action: impl FnOnce(&mut Names, &Arc<SocketLink>, &mut Consequences<'_>)) {
+        if let (Some(context), Some(socket)) = (self.context.upgrade(), self.socket.upgrade()) {
+            change(&context, |names, then| action(names, &socket, then));
+        }
+    }
+}
+
+impl Neighbours for Neighbourhood {
+    fn on_vacancy(&self) {
+        self.change(|names, socket, then| names.attach_waiting(socket, then));
+    }
+
+    fn push_out(&self, pipe: PipeId) {
+        self.change(|names, socket, then| names.detach(socket, pipe, then));
+    }
+}
 
 /// The names of a context, and who is connected to whom.
 #[derive(Default)]
@@ -170,6 +201,27 @@ pub(crate) fn disconnect(context: &context::Inner, socket: SocketId, address: &s
         then.drops.push(connector);
         Some(pipe)
     })
+}
+
+/// Ends a connection, which is made anew at once, and tells the monitors of both sides why. False if it is none of these. The
+/// caller drops its own ends of the pipes.
+pub(crate) fn abort(context: &context::Inner, pipe: PipeId, reason: &Reason) -> bool {
+    let sides = change(context, |names, _| {
+        let it = names.attached.iter().find(|it| it.pipe == pipe)?;
+        Some((it.binder.clone(), it.connector.clone(), it.address.clone()))
+    });
+    let Some((binder, connector, address)) = sides else {
+        return false;
+    };
+    renew(context, pipe);
+    for link in [binder, connector] {
+        link.monitors.report(|| Event::Disconnected {
+            endpoint: format!("inproc://{address}"),
+            peer: format!("inproc://{address}"),
+            reason: reason.clone(),
+        });
+    }
+    true
 }
 
 /// Makes a connection anew, without what is in its pipes, and says which pipe its connector has now. The caller drops its

@@ -12,14 +12,17 @@ use std::task::{Context as TaskContext, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use zerowire::{Context, Event, PullSocket, PushSocket, Reason, TryRecvError, TrySendError};
+use zerowire::{
+    Context, DealerSocket, Event, OnDuplicate, PairSocket, PubSocket, PullSocket, PushSocket, Reason,
+    RouterSocket, SlowSubscriber, SubSocket, TryRecvError, TrySendError,
+};
 
-use crate::on_every_wire;
 use crate::raw::{MORE, Raw, frame, is_hang_up, message, ping};
 use crate::support::{
-    DEADLINE, Transport, pattern, receive, receive_number, send, send_number, wait_for, wait_for_handshake,
-    with_deadline, within,
+    DEADLINE, Transport, pattern, receive, receive_number, send, send_number, wait_for, wait_for_end,
+    wait_for_handshake, with_deadline, within,
 };
+use crate::{on_every_transport, on_every_wire};
 
 /// A connection to a name that nobody had bound yet used to outlive `disconnect`, and whoever bound the name later was
 /// sent messages by it.
@@ -475,4 +478,72 @@ fn a_send_that_waits_for_an_inproc_queue_is_woken_for_one_message() {
     pull.recv_timeout(DEADLINE).unwrap();
     assert!(woken.0.load(Ordering::SeqCst));
     assert!(send.as_mut().poll(&mut task).is_ready());
+}
+
+/// A connector of this context that was refused because a peer with a connection had the place waited for ever: the I/O
+/// thread freed the place without a word to those who waited.
+#[test]
+fn an_inproc_pair_gets_the_place_of_a_wire_peer_that_left() {
+    with_deadline(|| {
+        let context = Context::new();
+        let mut hub = PairSocket::new(&context);
+        let endpoint = hub.bind("tcp://127.0.0.1:0").unwrap();
+        hub.bind("inproc://place").unwrap();
+        let monitor = hub.monitor();
+        let mut first = PairSocket::new(&context);
+        first.connect(endpoint).unwrap();
+        wait_for_handshake(&monitor);
+        let mut second = PairSocket::new(&context);
+        second.connect("inproc://place").unwrap();
+        drop(first);
+        wait_for_end(&monitor);
+        second.try_send("mine now").unwrap();
+        assert_eq!(hub.recv_timeout(DEADLINE).unwrap().as_bytes(), b"mine now");
+    });
+}
+
+/// The same with the name that a ROUTER gives, after a peer with a connection had taken it over.
+#[test]
+fn an_inproc_dealer_whose_name_a_wire_peer_took_over_comes_back() {
+    with_deadline(|| {
+        let context = Context::new();
+        let mut hub = RouterSocket::builder(&context)
+            .on_duplicate(OnDuplicate::TakeOver)
+            .build()
+            .unwrap();
+        let endpoint = hub.bind("tcp://127.0.0.1:0").unwrap();
+        hub.bind("inproc://name").unwrap();
+        let dealer = || DealerSocket::builder(&context).identity("w").build().unwrap();
+        let (mut first, mut second) = (dealer(), dealer());
+        first.connect("inproc://name").unwrap();
+        second.connect(endpoint).unwrap();
+        second.send_timeout("a", DEADLINE).unwrap();
+        hub.recv_from_timeout(DEADLINE).unwrap();
+        drop(second);
+        first.send_timeout("b", DEADLINE).unwrap();
+        let (_, message) = hub.recv_from_timeout(DEADLINE).unwrap();
+        assert_eq!(message.as_bytes(), b"b");
+    });
+}
+
+on_every_transport! {
+    /// Over inproc, a subscriber that was disconnected for being slow never came back.
+    fn a_slow_subscriber_that_was_disconnected_comes_back(transport) {
+        let context = Context::new();
+        let builder = PubSocket::builder(&context).slow_subscriber(SlowSubscriber::Disconnect);
+        let mut publisher = builder.send_hwm(100).build().unwrap();
+        let endpoint = publisher.bind(transport.wildcard()).unwrap();
+        let mut subscriber = SubSocket::new(&context);
+        subscriber.connect(&endpoint).unwrap();
+        subscriber.subscribe("").unwrap();
+        publisher.wait_for_subscribers(1, DEADLINE).unwrap();
+        while publisher.send(vec![0; 300]).unwrap().dropped == 0 {}
+        // What was on its way has to be read, or the end is not seen.
+        let reader = thread::spawn(move || {
+            while subscriber.recv_timeout(DEADLINE).unwrap().as_bytes() != b"again" {}
+        });
+        publisher.wait_for_subscribers(1, DEADLINE).unwrap();
+        publisher.send("again").unwrap();
+        reader.join().unwrap();
+    }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::Peer;
 use crate::engine::handshake;
-use crate::mailbox::{Holder, Newcomer, ToReactor, ToSocket};
+use crate::mailbox::{Holder, Newcomer, ToReactor};
 use crate::monitor::Reason;
 use crate::options::OnDuplicate;
 use crate::peer_id::PeerId;
@@ -89,11 +89,7 @@ impl Peer {
                 pipe: previous.pipe,
                 reason: Reason::IdentityTakenOver { identity },
             }),
-            None => {
-                for inbox in [&self.socket.send, &self.socket.receive].into_iter().flatten() {
-                    inbox.post(ToSocket::Detach(previous.pipe));
-                }
-            }
+            None => self.socket.neighbours().push_out(previous.pipe),
         }
     }
 
@@ -169,13 +165,18 @@ impl Peer {
     /// The connection is gone: its name is free for others, its place for another peer of a PAIR.
     pub(super) fn give_up_name(&mut self) {
         let pipe: PipeId = self.pipe;
-        if self.connector.is_none() {
+        let mut vacancy = self.socket.socket_type == SocketType::Pair && self.connector.is_none();
+        if vacancy {
             self.socket.part_from(pipe);
         }
         if let Some(name) = self.naming.name.take() {
+            vacancy = true;
             self.socket
                 .identities()
                 .release(&name, |holder| holder.pipe == pipe);
+        }
+        if vacancy {
+            self.socket.neighbours().on_vacancy();
         }
         self.naming.waiting = None;
         self.naming.challenge_ends = None;
