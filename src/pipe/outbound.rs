@@ -70,6 +70,7 @@ pub(crate) fn pipe(
             side: None,
             commands: Vec::new(),
             asides: Vec::new(),
+            asides_moved: 0,
             finished: 0,
             written: 0,
         }),
@@ -478,6 +479,7 @@ impl Drainer {
             drain.batch.rewind();
             drain.commands.clear();
             drain.asides.clear();
+            drain.asides_moved = 0;
             drain.side.take()
         });
         drop(side);
@@ -565,10 +567,12 @@ impl Outbound {
 struct Drain {
     batch: Batch,
     side: Option<std::sync::Arc<dyn WriteSide>>,
-    /// Commands that come before the next frame.
+    /// Commands that come before the next frame, and frames that came out of `asides`.
     commands: Vec<u8>,
     /// Frames that come before the next message.
     asides: Vec<u8>,
+    /// Bytes of `commands` that are no commands, or fewer: those written count first.
+    asides_moved: usize,
     /// Messages finished since the pipe was made: the value of the shared counter, which only the holder changes.
     finished: u64,
     /// Bytes written since the pipe was made.
@@ -586,7 +590,7 @@ impl Drain {
         bytes_max: usize,
     ) -> (Drained, u64, u64, usize) {
         // Up to twice the limit wait here; then the peer does not read, and gets no more.
-        if self.commands.len() <= COMMANDS_BYTES_MAX {
+        if self.commands.len() - self.asides_moved <= COMMANDS_BYTES_MAX {
             self.commands.extend_from_slice(owed);
         }
         self.asides.extend_from_slice(asides);
@@ -602,6 +606,7 @@ impl Drain {
             return Drained::Blocked;
         };
         if self.batch.between_messages() {
+            self.asides_moved += self.asides.len();
             self.commands.append(&mut self.asides);
         }
         let mut slices = Slices::new();
@@ -626,6 +631,7 @@ impl Drain {
                 self.written += count as u64;
                 let commands_taken = count.min(commands);
                 self.commands.drain(..commands_taken);
+                self.asides_moved = self.asides_moved.saturating_sub(commands_taken);
                 let messages = self.batch.wrote(count - commands_taken);
                 if messages > 0 {
                     self.finished += messages;
