@@ -44,6 +44,12 @@ impl Peer {
             pipe: self.pipe,
             reactor: Some(io.handle.inbox.clone()),
         });
+        drop(wanted);
+        // Who waits until everybody is told looked when the pipes came, which was too early; and if nothing is wanted yet,
+        // there will be nothing to report.
+        if let Some(inbox) = &self.socket.receive {
+            inbox.ready(self.pipe);
+        }
     }
 
     pub(super) fn stop_telling(&mut self) {
