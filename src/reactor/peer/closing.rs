@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::Peer;
+use crate::mailbox::ToSocket;
 use crate::monitor::{Event, Reason};
 use crate::pipe::outbound::Drainer;
 use crate::reactor::Io;
@@ -39,6 +40,12 @@ impl Peer {
                 forgotten: false,
             });
             self.write_wanted = true;
+            // Passing pipes have names that only the halves and this thread know: the socket could not take them out itself.
+            if let Some(pipe) = self.passing {
+                for inbox in [&self.socket.send, &self.socket.receive].into_iter().flatten() {
+                    inbox.post(ToSocket::Detach(pipe));
+                }
+            }
         }
     }
 
