@@ -174,6 +174,16 @@ pub(crate) struct Wanted {
     pub(crate) local: Vec<Writer<Message>>,
 }
 
+impl Wanted {
+    /// Takes the ways to some publishers of this context out, to be dropped without the lock: that wakes the publishers.
+    #[must_use]
+    pub(crate) fn end_local(&mut self, ends: impl Fn(&Writer<Message>) -> bool) -> Vec<Writer<Message>> {
+        let (ended, kept) = std::mem::take(&mut self.local).into_iter().partition(ends);
+        self.local = kept;
+        ended
+    }
+}
+
 impl SocketLink {
     pub(crate) fn new(
         id: SocketId,

@@ -280,6 +280,9 @@ impl SocketCore {
         for inbox in [&self.link.send, &self.link.receive].into_iter().flatten() {
             inbox.post(ToSocket::Detach(pipe));
         }
+        // A publisher of this context hears no more of what is wanted.
+        let ended = self.link.wanted().end_local(|writer| writer.id() == pipe);
+        drop(ended);
         if let Some(io) = io {
             io.post(ToReactor::Undial { pipe });
         }
@@ -294,9 +297,10 @@ impl SocketCore {
 impl Drop for SocketCore {
     fn drop(&mut self) {
         self.link.close();
-        // Publishers of this context learn of the end by it.
-        self.link.wanted().local.clear();
         inproc::close(&self.context, self.link.id);
+        // Publishers of this context learn of the end by it; none comes any more.
+        let ended = self.link.wanted().end_local(|_| true);
+        drop(ended);
         self.context.unregister(&self.link);
     }
 }

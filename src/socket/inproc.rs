@@ -94,6 +94,8 @@ struct Consequences<'a> {
     context: &'a context::Inner,
     wakers: Vec<Waker>,
     drops: Vec<Connector>,
+    /// Ways of subscriptions to publishers that are gone.
+    ends: Vec<Writer<Message>>,
 }
 
 impl Consequences<'_> {
@@ -104,7 +106,7 @@ impl Consequences<'_> {
 
     fn carry_out(self) {
         self.wakers.into_iter().for_each(wake);
-        drop(self.drops);
+        drop((self.drops, self.ends));
     }
 }
 
@@ -114,6 +116,7 @@ fn change<R>(context: &context::Inner, action: impl FnOnce(&mut Names, &mut Cons
         context,
         wakers: Vec::new(),
         drops: Vec::new(),
+        ends: Vec::new(),
     };
     let result = {
         let mut names = context.names.lock().unwrap_or_else(PoisonError::into_inner);
@@ -371,6 +374,7 @@ impl Names {
                     relay.lead_to(inbox.clone());
                 }
                 // The sender prefers peers that are there, so it has to know.
+                reader.attach();
                 if let Some(inbox) = &socket.send {
                     then.wakers.extend(inbox.ready_quietly(pipe));
                 }
@@ -384,11 +388,6 @@ impl Names {
             (to_connector, &socket, &known_as.0),
         ] {
             if let (Some(reader), Some(inbox)) = (reader, &link.receive) {
-                match &reader {
-                    ReceivePipe::Wire(_) => {}
-                    ReceivePipe::Inproc(reader) => reader.attach(),
-                    ReceivePipe::Latest(reader) => reader.attach_quietly(),
-                }
                 then.post(inbox, ToSocket::Receive(reader, name.clone()));
             }
         }
@@ -464,6 +463,7 @@ impl Names {
             return;
         };
         let it = self.attached.swap_remove(index);
+        it.part();
         for inbox in [&router.send, &router.receive].into_iter().flatten() {
             then.post(inbox, ToSocket::Detach(pipe));
         }
@@ -482,6 +482,17 @@ impl Attached {
             if let Some(name) = name {
                 release(router, name, self.pipe);
             }
+        }
+    }
+}
+
+impl ReceivePipe {
+    /// Takes note that the reader has found its socket, for a caller that tells the writer.
+    fn attach(&self) {
+        match self {
+            ReceivePipe::Wire(_) => {}
+            ReceivePipe::Inproc(reader) => reader.attach(),
+            ReceivePipe::Latest(reader) => reader.attach_quietly(),
         }
     }
 }
@@ -546,11 +557,13 @@ fn carry(
 ) -> Option<ReceivePipe> {
     let receive = to.receive.clone()?;
     if from.socket_type.is_subscriber() {
-        return carry_subscriptions(from, pipe, receive);
+        return carry_subscriptions(from, pipe, receive, then);
     }
     let send = from.send.as_ref()?;
     let conflate = from.options.conflate || to.options.conflate;
     let (writer, reader) = pipe_between(from, pipe, send, receive, conflate);
+    // Before the sender has its end: it looks then, and is not told again.
+    reader.attach();
     then.post(send, ToSocket::Send(writer, name));
     Some(reader)
 }
@@ -585,6 +598,7 @@ fn carry_subscriptions(
     from: &Arc<SocketLink>,
     pipe: PipeId,
     receive: Arc<Inbox<ToSocket>>,
+    then: &mut Consequences<'_>,
 ) -> Option<ReceivePipe> {
     let owner = from.receive.clone()?;
     let (mut writer, reader) = inbound::pipe::<Message>(
@@ -599,7 +613,7 @@ fn carry_subscriptions(
     for topic in wanted.interests.topics() {
         writer.push(subscription(true, topic), &mut spares);
     }
-    wanted.local.retain(|writer| !writer.is_abandoned());
+    then.ends.extend(wanted.end_local(Writer::is_abandoned));
     wanted.local.push(writer);
     Some(ReceivePipe::Inproc(reader))
 }
