@@ -9,6 +9,7 @@ mod closing;
 mod conflating;
 mod conformance;
 mod descriptors;
+mod disconnecting;
 mod high_water_mark;
 mod hostile_peers;
 mod mistakes;
