@@ -477,8 +477,12 @@ impl Peer {
     }
 
     fn serve_traffic(&mut self, io: &mut Io) -> Result<bool, Reason> {
-        if self.inbound.as_ref().is_some_and(Writer::is_abandoned) || self.conflated.is_abandoned() {
-            // The application has let go, and its word of that is on its way. What it sent before is still to be written.
+        let abandoned =
+            self.inbound.as_ref().is_some_and(Writer::is_abandoned) || self.conflated.is_abandoned();
+        if abandoned && self.socket.is_closed() {
+            // The application has dropped the socket, and word of that is on its way. What it sent before is still to be
+            // written. A socket that lives and has let go of this peer alone says itself what is to be done: a dialed one
+            // may have to be dialed again.
             self.close(io.now);
         }
         let (Some(connection), Some(drainer)) = (&mut self.connection, &mut self.drainer) else {
