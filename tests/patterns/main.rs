@@ -20,3 +20,4 @@ mod reconnecting;
 mod regressions;
 mod stress;
 mod support;
+mod unconnected;
