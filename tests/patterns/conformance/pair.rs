@@ -91,7 +91,7 @@ fn wait_for_refusal(monitor: &Monitor) {
 }
 
 on_every_transport! {
-    /// [31/PAIR-1] SHALL NOT: change or withhold messages in either direction, whatever their sizes and parts.
+    /// [31/PAIR-1] SHALL: no message is changed or withheld in either direction, whatever its size and its parts.
     fn messages_arrive_unchanged_both_ways(transport) {
         let context = Context::new();
         let (mut left, mut right) = pair(&context, transport);
@@ -332,7 +332,7 @@ on_every_transport! {
         sender.join().unwrap();
     }
 
-    /// [31/PAIR-9] SHALL NOT: accept a message while its peer is not available; one that was refused is never delivered.
+    /// [31/PAIR-9] SHALL: while its peer is not available no message is accepted; one that was refused is never delivered.
     fn what_a_pair_refused_is_never_delivered(transport) {
         let context = Context::new();
         let mut right = PairSocket::builder(&context).send_hwm(3).build().unwrap();
@@ -357,7 +357,7 @@ on_every_transport! {
         assert_eq!(left.try_recv(), Err(TryRecvError::Empty));
     }
 
-    /// [31/PAIR-10] SHALL NOT: discard a message that no queue takes; it comes back.
+    /// [31/PAIR-10] SHALL NOT: a message that no queue takes is not thrown away; it comes back.
     fn a_refused_message_comes_back(transport) {
         let context = Context::new();
         let mut socket = PairSocket::builder(&context).send_hwm(1).build().unwrap();

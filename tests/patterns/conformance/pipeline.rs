@@ -114,8 +114,8 @@ on_every_wire! {
 }
 
 on_every_transport! {
-    /// [30/PUSH-2] SHALL NOT: change or withhold what it sends, here parts of any size.
-    /// [30/PULL-2] SHALL NOT: change or withhold what it receives, here parts of any size.
+    /// [30/PUSH-2] SHALL: nothing that it sends is changed or withheld, here parts of any size.
+    /// [30/PULL-2] SHALL: nothing that it receives is changed or withheld, here parts of any size.
     fn messages_of_any_size_arrive_unchanged(transport) {
         let context = Context::new();
         let (mut push, mut pull) = pair(&context, &transport.wildcard(), false);
@@ -137,8 +137,8 @@ on_every_transport! {
         drop(sender.join().unwrap());
     }
 
-    /// [30/PUSH-2] SHALL NOT: change or withhold what it sends, here every small size, one right behind the other.
-    /// [30/PULL-2] SHALL NOT: change or withhold what it receives, here every small size, one right behind the other.
+    /// [30/PUSH-2] SHALL: nothing that it sends is changed or withheld, here every small size, one right behind the other.
+    /// [30/PULL-2] SHALL: nothing that it receives is changed or withheld, here every small size, one right behind the other.
     fn every_small_size_arrives_unchanged(transport) {
         let context = Context::new();
         let (mut push, mut pull) = pair(&context, &transport.wildcard(), true);
@@ -152,8 +152,8 @@ on_every_transport! {
         }
     }
 
-    /// [30/PUSH-2] SHALL NOT: change or withhold what it sends, here many parts, empty ones among them.
-    /// [30/PULL-2] SHALL NOT: change or withhold what it receives, here many parts, empty ones among them.
+    /// [30/PUSH-2] SHALL: nothing that it sends is changed or withheld, here many parts, empty ones among them.
+    /// [30/PULL-2] SHALL: nothing that it receives is changed or withheld, here many parts, empty ones among them.
     fn multipart_messages_arrive_unchanged(transport) {
         let context = Context::new();
         let (mut push, mut pull) = pair(&context, &transport.wildcard(), false);
@@ -394,7 +394,7 @@ on_every_transport! {
     }
 
     /// [30/PUSH-10] SHALL: a send waits for an available peer, or returns an error, here while there is none.
-    /// [30/PUSH-12] SHALL NOT: discard a message that no queue takes; it comes back.
+    /// [30/PUSH-12] SHALL NOT: a message is not thrown away because there is no queue for it; it comes back.
     fn without_a_peer_the_message_comes_back(transport) {
         let context = Context::new();
         let mut push = PushSocket::new(&context);
@@ -414,7 +414,7 @@ on_every_transport! {
         }
     }
 
-    /// [30/PUSH-12] SHALL NOT: discard a message for which every queue is full; it comes back.
+    /// [30/PUSH-12] SHALL NOT: a message is not thrown away because every queue is full; it comes back.
     fn without_room_the_message_comes_back(transport) {
         let context = Context::new();
         let mut push = PushSocket::builder(&context).send_hwm(1).build().unwrap();
@@ -469,7 +469,7 @@ on_every_transport! {
         }
     }
 
-    /// [30/PUSH-11] SHALL NOT: accept a message while no peer is available; one that was refused is never delivered.
+    /// [30/PUSH-11] SHALL: while no peer is available no message is accepted; one that was refused is never delivered.
     fn what_a_push_refused_is_never_delivered(transport) {
         let context = Context::new();
         let mut push = PushSocket::builder(&context).send_hwm(3).build().unwrap();
