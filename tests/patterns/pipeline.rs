@@ -5,8 +5,8 @@ use std::thread;
 
 use zerowire::{Context, Message, PullSocket, PushSocket};
 
-use crate::support::{receive_number, send, send_number, wait_for_handshake};
-use crate::{on_every_transport, on_every_wire};
+use crate::on_every_transport;
+use crate::support::{receive_number, send, send_number};
 
 /// A pair of sockets; `push_binds` says which of them is found by the other.
 fn pair(context: &Context, endpoint: &str, push_binds: bool) -> (PushSocket, PullSocket) {
@@ -78,24 +78,5 @@ on_every_transport! {
         });
         send(&mut push, "only one");
         assert_eq!(receiver.join().unwrap().0.as_bytes(), b"only one");
-    }
-}
-
-on_every_wire! {
-    /// A connected peer is preferred to one that is still being connected to: there a message would only wait.
-    fn a_peer_that_is_not_there_yet_gets_nothing_while_another_is(transport) {
-        let context = Context::new();
-        let mut push = PushSocket::new(&context);
-        let monitor = push.monitor();
-        push.connect(transport.fresh()).unwrap();
-        let mut pull = PullSocket::new(&context);
-        push.connect(pull.bind(transport.wildcard()).unwrap()).unwrap();
-        wait_for_handshake(&monitor);
-        for number in 0..100 {
-            send_number(&mut push, number);
-        }
-        for number in 0..100 {
-            assert_eq!(receive_number(&mut pull), number);
-        }
     }
 }

@@ -356,6 +356,26 @@ on_every_transport! {
         }
     }
 
+    /// [30/PUSH-8] SHALL: a peer whose queue is not full is available. DIFFERS: while a peer is connected, one that is still
+    /// being connected to is not available, because a message for it would only wait.
+    fn a_peer_that_is_not_there_yet_gets_nothing_while_another_is(transport) {
+        let context = Context::new();
+        let mut push = PushSocket::new(&context);
+        let monitor = push.monitor();
+        push.connect(transport.fresh()).unwrap();
+        let mut pull = PullSocket::new(&context);
+        push.connect(pull.bind(transport.wildcard()).unwrap()).unwrap();
+        if !transport.is_inproc() {
+            wait_for_handshake(&monitor);
+        }
+        for number in 0..100 {
+            send_number(&mut push, number);
+        }
+        for number in 0..100 {
+            assert_eq!(receive_number(&mut pull), number);
+        }
+    }
+
     /// [30/PUSH-9] SHALL: available peers take turns, here those that it has connected to.
     fn connected_pullers_get_equal_shares(transport) {
         const PULLERS: u32 = 4;

@@ -317,6 +317,24 @@ on_every_transport! {
         assert!((2..50).contains(&left), "{left} messages to one who does not read");
     }
 
+    /// [28/DEALER-7] SHALL: a peer is available while its queue is not full. DIFFERS: while a peer is connected, one that is
+    /// still being connected to is not available, because a message for it would only wait.
+    fn a_dealer_prefers_peers_that_are_there(transport) {
+        let context = Context::new();
+        let mut dealer = DealerSocket::new(&context);
+        let monitor = dealer.monitor();
+        dealer.connect(transport.fresh()).unwrap();
+        let mut peer = DealerSocket::new(&context);
+        dealer.connect(peer.bind(transport.wildcard()).unwrap()).unwrap();
+        wait_for_connection(transport, &monitor);
+        for number in 0..100 {
+            send_number(&mut dealer, number);
+        }
+        for number in 0..100 {
+            assert_eq!(receive_number(&mut peer), number);
+        }
+    }
+
     /// [28/DEALER-8] SHALL: messages go to the available peers in turn.
     fn a_dealer_deals_out_in_turn(transport) {
         let context = Context::new();
