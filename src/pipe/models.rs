@@ -16,7 +16,7 @@ use super::chain::chain;
 use super::inbox::{Inbox, Ready, Relay};
 use super::outbound::Drained;
 use super::recycle::{Pool, Sizes, Spares};
-use super::{WriteSide, inbound, outbound};
+use super::{PipeId, WriteSide, inbound, outbound};
 
 /// So small that every message of two frames spans segments.
 const SIZES: Sizes = Sizes {
@@ -24,7 +24,7 @@ const SIZES: Sizes = Sizes {
     small: 4,
     block: 0,
 };
-const PIPE: u64 = 7;
+const PIPE: PipeId = 7;
 
 fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
@@ -63,14 +63,19 @@ impl Wake for Park {
     }
 }
 
-/// Sleeps until the inbox has something, and takes it.
+/// Sleeps until the inbox has something, and takes it; says how much it was.
 fn wait(inbox: &Inbox<()>, park: &StdArc<Park>) -> usize {
+    wait_for_names(inbox, park).len()
+}
+
+/// Sleeps until the inbox names pipes that are ready.
+fn wait_for_names(inbox: &Inbox<()>, park: &StdArc<Park>) -> Vec<PipeId> {
     let waker = Waker::from(park.clone());
     loop {
         let (mut items, mut ready) = (Vec::new(), Vec::new());
         inbox.take(&mut items, &mut ready);
         if !ready.is_empty() {
-            return ready.len();
+            return ready;
         }
         if inbox.sleep(&waker) {
             park.park();
@@ -142,10 +147,14 @@ fn frames(messages: RangeInclusive<u8>) -> Vec<[u8; 3]> {
 }
 
 fn send(sender: &mut outbound::Sender, message: u8, spares: &mut Spares<u8>) {
+    append(sender, message, spares);
+    sender.finish_message();
+}
+
+fn append(sender: &mut outbound::Sender, message: u8, spares: &mut Spares<u8>) {
     for [more, length, body] in frames(message..=message) {
         sender.frame(&[more, length], &[body], spares);
     }
-    sender.finish_message();
 }
 
 /// A command that the I/O side puts between two frames.
@@ -368,6 +377,83 @@ fn outbound_reconnect_repeats_the_half_sent_message() {
         assert_eq!(messages_of(second.bytes(), false), frames(done + 1..=2));
         assert!(first.bytes().len() < frames(1..=done + 1).as_flattened().len());
     });
+}
+
+/// One sender gives every message to two pipes, or to those of them that have room, and looks at the tokens when all have
+/// it; one I/O side serves both pipes, and drains only what it is told of.
+fn fan_out_model(messages: u8, hwm: u64, may_write: bool) {
+    /// Told when everything is written.
+    const END: PipeId = 2;
+    outbound::DIRECT_IN_MODELS.set(may_write);
+    explore(if hwm < u64::from(messages) { 2 } else { 3 }, move || {
+        let to_io = StdArc::new(Inbox::<()>::new());
+        let mut spares = Spares::new(Pool::new(SIZES));
+        let sides = [0, 1].map(|_| Narrow::new(usize::MAX));
+        let [(mut first, mut first_drainer), (mut second, mut second_drainer)] = [0, 1].map(|pipe| {
+            let to_sender = StdArc::new(Inbox::<()>::new());
+            outbound::pipe(pipe, hwm, spares.pool(), to_sender, to_io.clone())
+        });
+        first_drainer.connect(sides[0].clone());
+        second_drainer.connect(sides[1].clone());
+
+        let told = to_io.clone();
+        let io = thread::spawn(move || {
+            let park = Park::new();
+            let mut drainers = [first_drainer, second_drainer];
+            let mut ready = vec![0, 1];
+            while !ready.contains(&END) {
+                for pipe in ready {
+                    let drained = drainers[pipe as usize].drain(usize::MAX);
+                    assert!(
+                        matches!(drained, Drained::Dry | Drained::Elsewhere),
+                        "{drained:?}"
+                    );
+                }
+                ready = wait_for_names(&to_io, &park);
+            }
+        });
+
+        let mut given = [Vec::new(), Vec::new()];
+        for message in 1..=messages {
+            for (sender, given) in [&mut first, &mut second].into_iter().zip(&mut given) {
+                if sender.make_room() {
+                    append(sender, message, &mut spares);
+                    sender.finish_message_quietly();
+                    given.extend(frames(message..=message));
+                }
+            }
+            outbound::fence_after_fan_out();
+            first.wake_drain(may_write);
+            second.wake_drain(may_write);
+        }
+        // Nobody but the pipes has told the I/O side so far, and that has to be enough.
+        for sender in [&first, &second] {
+            while sender.counts().1 < sender.counts().0 {
+                thread::yield_now();
+            }
+        }
+        told.ready(END);
+        io.join().unwrap();
+        for (side, given) in sides.iter().zip(given) {
+            assert_eq!(messages_of(side.bytes(), false), given);
+        }
+    });
+}
+
+#[test]
+fn outbound_fan_out() {
+    fan_out_model(2, 2, false);
+}
+
+#[test]
+fn outbound_fan_out_direct() {
+    fan_out_model(2, 2, true);
+}
+
+/// A pipe without room goes without the message.
+#[test]
+fn outbound_fan_out_at_the_high_water_mark() {
+    fan_out_model(2, 1, false);
 }
 
 /// Takes messages until the writer is gone, sleeping whenever there is none.
