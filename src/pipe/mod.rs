@@ -3,6 +3,8 @@
 //! ```text
 //!   application thread                                   I/O thread
 //!   outbound::Sender ──chain of bytes──► outbound::Drain ─────► kernel     (the token says who drains)
+//!   many Senders     ──one message──► many chains                          (fan-out: all have it, then all are woken)
+//!                                        outbound::Drainer ───► kernel     (commands and asides: not in the chain)
 //!   inbound::Reader  ◄──chain of bytes── inbound::Writer ◄───── kernel
 //!   inbound::Writer  ──chain of messages──► inbound::Reader                (inproc: two application threads)
 //!   inbox::Inbox     ◄── control items and "this pipe is ready" ──►        (one for each side that can sleep)
@@ -13,7 +15,7 @@
 //! | [`chain`] | the one lock-free queue: segments of elements, published by one word each |
 //! | [`recycle`] | drained segments on their way back to the producer |
 //! | [`credit`] | how far the consuming side has come, and the wake-up of a producer at its high-water mark |
-//! | [`outbound`] | a chain of frames plus the drain token that says who writes them to the connection |
+//! | [`outbound`] | a chain of frames plus the drain token that says who writes them, and what is owed, to the connection |
 //! | [`batch`] | which bytes of a chain the kernel took, in whole messages |
 //! | [`inbound`] | a chain that is handed to the receiving application thread |
 //! | [`latest`] | one place instead of a queue, for sockets that conflate |
@@ -22,7 +24,7 @@
 //!
 //! Nothing here knows sockets, protocols or descriptors. The rule of all wake-ups: the side that goes to sleep
 //! announces it, *then* looks once more; the side that has news publishes it, *then* looks for the announcement;
-//! a `SeqCst` fence stands between the two steps on both sides.
+//! a `SeqCst` fence stands between the two steps on both sides. A fan-out has one fence for the news of all its pipes.
 #![allow(unsafe_code)]
 
 pub(crate) mod batch;

@@ -26,6 +26,21 @@
 //! costs less than a sleep and a wake-up. The I/O thread plays along: it lets a burst grow for some microseconds before
 //! it takes the token, and so writes little pieces only when the burst is over. Both go the same way through the chain, so
 //! short writes, errors and accounting are one piece of code. Only the I/O thread judges errors.
+//!
+//! A message for many pipes is appended quietly to all of them; then one fence stands for those of all these appends, and
+//! each token is looked at. However many pipes there are, it costs one fence, and wakes nobody before all have the message.
+//!
+//! Two things go out that no sender put into the chain. The I/O thread owes them, and a write that begins at the right place
+//! takes them along:
+//!
+//! ```text
+//!   owe        commands       before the next frame, also in the middle of a message
+//!   owe_aside  whole messages before the next message, as the frames of a message follow each other
+//!              or commands
+//! ```
+//!
+//! Both belong to the connection: what is not written when it breaks is dropped, and the next one begins with the first
+//! unfinished message of the chain.
 
 use std::io::{self, IoSlice};
 use std::time::{Duration, Instant};
@@ -104,7 +119,8 @@ struct Outbound {
     /// Who owns `drain`. Taking it is an Acquire, giving it up a Release: the drain travels with it.
     token: AtomicU8,
     /// Messages published in the chain. Written by the sender after the chain's word, with Release: who sees the
-    /// count finds the messages.
+    /// count finds the messages. The sender looks at the token after that, with a fence between: its own, or the one that a
+    /// fan-out has for all of its pipes.
     accepted: AtomicU64,
     /// Messages whose last byte the kernel took.
     finished: Credit,
@@ -202,7 +218,8 @@ impl Sender {
     }
 
     /// Ends the message as [`finish_message`](Self::finish_message) does, but wakes nobody: the caller goes on to other pipes,
-    /// then calls [`fence_after_fan_out`], then [`wake_drain`](Self::wake_drain) for each.
+    /// then calls [`fence_after_fan_out`], then [`wake_drain`](Self::wake_drain) for each. A pipe that is left out may
+    /// keep the message until its next one.
     #[inline]
     pub(crate) fn finish_message_quietly(&mut self) {
         self.chain.end_messages(1);
@@ -211,9 +228,11 @@ impl Sender {
         self.shared.accepted.store(self.accepted, Ordering::Release);
     }
 
-    /// Has the pipe drained, if nobody is at it.
+    /// Has the pipe drained, if nobody is at it: by the I/O thread, or if it `may_write`, by this thread as
+    /// [`finish_message`](Self::finish_message) does.
     #[inline]
     pub(crate) fn wake_drain(&mut self, may_write: bool) {
+        // Relaxed suffices: `fence_after_fan_out` stands between this look and the count.
         if self.shared.token.load(Ordering::Relaxed) == IDLE {
             if may_write {
                 self.start_drain();
@@ -289,7 +308,9 @@ impl Sender {
 }
 
 /// Stands between the appends of a fan-out and the looks at the tokens: one fence for all pipes. Pairs with the fence in
-/// [`Drainer::drain`], as the one in [`Sender::finish_message`] does.
+/// [`Drainer::drain`], as the one in [`Sender::finish_message`] does. A fence orders all that its thread did before against
+/// all that it does after, whichever pipe it is about: for each pipe, either we see Idle, or the I/O thread sees the
+/// new count.
 #[inline]
 pub(crate) fn fence_after_fan_out() {
     fence(Ordering::SeqCst);
@@ -426,7 +447,7 @@ impl Drainer {
             }
             // Release hands the drain to whoever takes the token next.
             shared.token.store(IDLE, Ordering::Release);
-            // Pairs with the fence in `Sender::finish_message`.
+            // Pairs with the fences in `Sender::finish_message` and `fence_after_fan_out`.
             fence(Ordering::SeqCst);
             if shared.accepted.load(Ordering::Acquire) <= finished {
                 return Drained::Dry;
@@ -455,12 +476,14 @@ impl Drainer {
         self.asides.extend_from_slice(frames);
     }
 
-    /// Whether all commands are written.
+    /// Whether all commands and asides are written. Exact, even while the application writes: it gets the token only when
+    /// nothing is owed, and what is owed from then on waits here.
     pub(crate) fn owes_nothing(&self) -> bool {
         self.owes() == 0 && self.commands_left == 0
     }
 
-    /// Whether commands are still to be written, as far as is known without the token.
+    /// Bytes of commands and asides that no drain has taken up yet. What a drain has taken up and could not write is not
+    /// among them: it is written as soon as the connection takes more.
     pub(crate) fn owes(&self) -> usize {
         self.owed.len() + self.asides.len()
     }
@@ -652,5 +675,192 @@ impl Drain {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Drained::Blocked,
             Err(error) => Drained::Broken(error),
         }
+    }
+}
+
+#[cfg(all(test, not(zerowire_loom)))]
+mod tests {
+    use super::super::inbox::Inbox;
+    use super::super::recycle::Sizes;
+    use super::super::sync::{Mutex, lock};
+    use super::*;
+
+    const FIRST: &[u8] = b"\x01\x03one";
+    const SECOND: &[u8] = b"\x00\x03two";
+    const NEXT: &[u8] = b"\x00\x04next";
+    const COMMAND: &[u8] = b"\x04\x02!!";
+    /// Two messages, the first of which has two frames.
+    const ASIDE: &[u8] = b"\x01\x01a\x00\x01b\x00\x01c";
+
+    /// A connection that takes as many bytes as it has room for, and calls `during` in the middle of a write.
+    #[derive(Default)]
+    struct Tap {
+        room: Mutex<usize>,
+        taken: Mutex<Vec<u8>>,
+        during: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    }
+
+    impl Tap {
+        fn with_room(room: usize) -> std::sync::Arc<Tap> {
+            let tap = std::sync::Arc::new(Tap::default());
+            *lock(&tap.room) = room;
+            tap
+        }
+
+        fn taken(&self) -> Vec<u8> {
+            lock(&self.taken).clone()
+        }
+    }
+
+    impl WriteSide for Tap {
+        fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            if let Some(during) = lock(&self.during).take() {
+                during();
+            }
+            let mut room = lock(&self.room);
+            if *room == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let bytes = slices.iter().flat_map(|slice| slice.iter().copied());
+            let bytes = Vec::from_iter(bytes.take(*room));
+            *room -= bytes.len();
+            lock(&self.taken).extend(&bytes);
+            Ok(bytes.len())
+        }
+    }
+
+    /// How frames lie in the chain.
+    #[derive(Clone, Copy, Debug)]
+    enum Layout {
+        OneSegment,
+        SegmentEach,
+        ByReference,
+    }
+
+    fn new_pipe(layout: Layout) -> (Sender, Drainer, Spares<u8>) {
+        let size = if let Layout::SegmentEach = layout { 6 } else { 64 };
+        let spares = Spares::new(Pool::new(Sizes {
+            first: size,
+            small: size,
+            block: 0,
+        }));
+        let inbox = std::sync::Arc::new(Inbox::<()>::new());
+        let (sender, drainer) = pipe(5, 10, spares.pool(), inbox.clone(), inbox);
+        (sender, drainer, spares)
+    }
+
+    fn send(sender: &mut Sender, frames: &[&'static [u8]], layout: Layout, spares: &mut Spares<u8>) {
+        for frame in frames {
+            let (header, body) = frame.split_at(2);
+            match layout {
+                Layout::ByReference => sender.frame_by_reference(header, Bytes::from_static(body)),
+                _ => sender.frame(header, body, spares),
+            }
+        }
+        sender.finish_message();
+    }
+
+    #[test]
+    fn an_aside_comes_after_the_last_frame_of_a_half_written_message() {
+        for layout in [Layout::OneSegment, Layout::SegmentEach, Layout::ByReference] {
+            for cut in 0..=FIRST.len() + SECOND.len() {
+                let (mut sender, mut drainer, mut spares) = new_pipe(layout);
+                let tap = Tap::with_room(cut);
+                drainer.connect(tap.clone());
+                send(&mut sender, &[FIRST, SECOND], layout, &mut spares);
+                send(&mut sender, &[NEXT], layout, &mut spares);
+                assert!(matches!(drainer.drain(usize::MAX), Drained::Blocked));
+                assert!(drainer.owes_nothing());
+
+                drainer.owe_aside(ASIDE);
+                drainer.owe(COMMAND);
+                // A command goes between two frames, the aside between two messages, and so not before it.
+                let expected = match cut {
+                    0 => [COMMAND, ASIDE, FIRST, SECOND, NEXT],
+                    1..=5 => [FIRST, COMMAND, SECOND, ASIDE, NEXT],
+                    _ => [FIRST, SECOND, COMMAND, ASIDE, NEXT],
+                };
+                let aside_at = expected.iter().position(|part| *part == ASIDE).unwrap();
+                let owed_end = expected[..=aside_at].concat().len();
+                let expected = expected.concat();
+                for end in cut..expected.len() {
+                    assert!(drainer.owes() > 0 || end > cut);
+                    assert_eq!(
+                        drainer.owes_nothing(),
+                        end >= owed_end,
+                        "{layout:?}, {cut}, {end}"
+                    );
+                    *lock(&tap.room) = 1;
+                    let drained = drainer.drain(usize::MAX);
+                    assert!(matches!(drained, Drained::Blocked) || end + 1 == expected.len());
+                    assert_eq!(tap.taken(), expected[..=end], "{layout:?}, {cut}");
+                }
+                assert!(matches!(drainer.drain(usize::MAX), Drained::Dry));
+                assert!(drainer.owes_nothing());
+                assert_eq!(drainer.finished(), 2);
+            }
+        }
+    }
+
+    #[test]
+    fn an_aside_goes_with_its_connection() {
+        let message = [FIRST, SECOND].concat();
+        for layout in [Layout::OneSegment, Layout::SegmentEach, Layout::ByReference] {
+            // Up to the middle of the aside behind the message.
+            for room in 0..message.len() + ASIDE.len() - 1 {
+                for taken_up in [false, true] {
+                    let (mut sender, mut drainer, mut spares) = new_pipe(layout);
+                    let tap = Tap::with_room(1);
+                    drainer.connect(tap.clone());
+                    send(&mut sender, &[FIRST, SECOND], layout, &mut spares);
+                    assert!(matches!(drainer.drain(usize::MAX), Drained::Blocked));
+                    drainer.owe_aside(ASIDE);
+                    if taken_up {
+                        *lock(&tap.room) = room;
+                        assert!(matches!(drainer.drain(usize::MAX), Drained::Blocked));
+                    }
+                    assert!(!drainer.owes_nothing());
+                    assert!(drainer.disconnect());
+                    assert!(drainer.owes_nothing());
+
+                    let unfinished = drainer.finished() == 0;
+                    let tap = Tap::with_room(usize::MAX);
+                    drainer.connect(tap.clone());
+                    send(&mut sender, &[NEXT], layout, &mut spares);
+                    assert!(matches!(drainer.drain(usize::MAX), Drained::Dry));
+                    assert!(drainer.owes_nothing());
+                    let again = if unfinished { message.as_slice() } else { &[] };
+                    assert_eq!(tap.taken(), [again, NEXT].concat(), "{layout:?}, {room}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_aside_owed_while_the_application_writes_waits_for_the_token() {
+        let layout = Layout::OneSegment;
+        let (mut sender, mut drainer, mut spares) = new_pipe(layout);
+        let tap = Tap::with_room(usize::MAX);
+        drainer.connect(tap.clone());
+        assert!(matches!(drainer.drain(usize::MAX), Drained::Dry));
+        let drainer = std::sync::Arc::new(Mutex::new(drainer));
+        let io = drainer.clone();
+        *lock(&tap.during) = Some(Box::new(move || {
+            let mut drainer = lock(&io);
+            drainer.owe_aside(ASIDE);
+            assert!(matches!(drainer.drain(usize::MAX), Drained::Elsewhere));
+            assert!(!drainer.owes_nothing());
+        }));
+        send(&mut sender, &[FIRST, SECOND], layout, &mut spares);
+        assert!(
+            lock(&tap.during).is_none(),
+            "the first message is written directly"
+        );
+        assert_eq!(tap.taken(), [FIRST, SECOND].concat());
+        let mut drainer = lock(&drainer);
+        assert!(!drainer.owes_nothing());
+        assert!(matches!(drainer.drain(usize::MAX), Drained::Dry));
+        assert!(drainer.owes_nothing());
+        assert_eq!(tap.taken(), [FIRST, SECOND, ASIDE].concat());
     }
 }
