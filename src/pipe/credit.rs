@@ -62,13 +62,14 @@ impl Credit {
         self.done.load(Ordering::Acquire)
     }
 
-    /// Producer: asks for word at the next [`announce`](Self::announce), and returns the count as it is *after* asking.
-    /// A producer that finds room in it calls [`unwant`](Self::unwant).
-    pub(crate) fn want(&self) -> u64 {
+    /// Producer: asks for word at the next [`announce`](Self::announce), and returns the count as it is *after* asking, and
+    /// whether word had been asked for before. A producer that finds room in it calls [`unwant`](Self::unwant), unless word
+    /// had been asked for: somebody else who sends through the same socket may rely on it.
+    pub(crate) fn want(&self) -> (u64, bool) {
         // A swap, as in `answer`: changes of the flag by both sides then have one order that both agree on.
-        self.wanted.swap(true, Ordering::AcqRel);
+        let asked_before = self.wanted.swap(true, Ordering::AcqRel);
         fence(Ordering::SeqCst);
-        self.done()
+        (self.done(), asked_before)
     }
 
     /// Producer: takes the request back. Word may be on its way all the same.

@@ -113,9 +113,10 @@ impl<T> Writer<T> {
 
     /// Whether there is room after all; if not, the writer's inbox will hear when there is.
     pub(crate) fn wait_for_room(&mut self) -> bool {
-        self.taken_seen = self.shared.taken.want();
+        let (taken, asked_before) = self.shared.taken.want();
+        self.taken_seen = taken;
         let room = self.handed - self.taken_seen < self.hwm;
-        if room {
+        if room && !asked_before {
             self.shared.taken.unwant();
         }
         room
@@ -124,7 +125,7 @@ impl<T> Writer<T> {
     /// Whether half of the high-water mark is free; if not, the writer's inbox will hear when it may be. For a writer that
     /// rather pauses than goes on message by message.
     pub(crate) fn wait_for_half(&mut self) -> bool {
-        self.taken_seen = self.shared.taken.want();
+        self.taken_seen = self.shared.taken.want().0;
         let free = self.hwm.saturating_sub(self.handed - self.taken_seen);
         let room = free >= self.hwm.div_ceil(2);
         if room {
@@ -290,5 +291,35 @@ impl<T> Reader<T> {
 impl<T> Drop for Reader<T> {
     fn drop(&mut self) {
         self.leave();
+    }
+}
+
+#[cfg(all(test, not(zerowire_loom)))]
+mod tests {
+    use super::super::inbox::Inbox;
+    use super::*;
+
+    #[test]
+    fn a_writer_that_finds_room_leaves_word_to_another_that_asked_for_it() {
+        let pool = Pool::new(super::super::MESSAGE_SIZES);
+        let inbox = std::sync::Arc::new(Inbox::<()>::new());
+        let (mut writer, mut reader) = pipe::<u8>(7, 4, &pool, inbox.clone(), inbox.clone());
+        let mut spares = Spares::new(pool);
+        (0..4).for_each(|item| writer.push(item, &mut spares));
+        assert!(!writer.wait_for_room(), "a first task sleeps");
+        let mut take = || {
+            assert!(reader.chain().refill());
+            reader.took_message();
+            reader.chain().take()
+        };
+        assert_eq!(take(), 0);
+        assert!(
+            writer.wait_for_room(),
+            "a second one finds room before there is word of it"
+        );
+        writer.push(4, &mut spares);
+        assert!(!inbox.is_filled());
+        assert_eq!(take(), 1);
+        assert!(inbox.is_filled(), "the first one hears of room");
     }
 }

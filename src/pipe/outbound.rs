@@ -169,10 +169,13 @@ impl Sender {
         if self.assist() {
             return true;
         }
-        self.finished_seen = self.shared.finished.want();
+        let (finished, asked_before) = self.shared.finished.want();
+        self.finished_seen = finished;
         let room = self.accepted - self.finished_seen < self.hwm;
         if room {
-            self.shared.finished.unwant();
+            if !asked_before {
+                self.shared.finished.unwant();
+            }
         } else {
             // The wait to come ends a burst, as far as the pace is concerned, but is no reason to write directly.
             self.pace.at = None;
