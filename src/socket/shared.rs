@@ -1,5 +1,6 @@
 //! Sockets that several threads or tasks send through at once.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -93,23 +94,65 @@ struct Shared<T> {
 
 #[derive(Default)]
 struct Waiters {
-    wakers: Mutex<Vec<Waker>>,
+    list: Mutex<List>,
+}
+
+#[derive(Default)]
+struct List {
+    wakers: BTreeMap<u64, Waker>,
+    /// The number of the next one who waits.
+    next: u64,
 }
 
 impl Waiters {
-    fn add(&self, waker: &Waker) {
-        let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
-        // Who gave up waiting and came back is in the list already.
-        if !wakers.iter().any(|other| other.will_wake(waker)) {
-            wakers.push(waker.clone());
-        }
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Wake for Waiters {
     fn wake(self: Arc<Self>) {
-        let wakers = std::mem::take(&mut *self.wakers.lock().unwrap_or_else(PoisonError::into_inner));
-        wakers.into_iter().for_each(wake);
+        let wakers = std::mem::take(&mut self.list().wakers);
+        wakers.into_values().for_each(wake);
+    }
+}
+
+/// One call or future that may have to wait. It leaves the list when it ends: one that was given up may be the last thing
+/// its executor hears of, for as long as there is no news.
+struct Waiting<'a> {
+    waiters: &'a Waiters,
+    number: Option<u64>,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(waiters: &'a Waiters) -> Waiting<'a> {
+        Waiting {
+            waiters,
+            number: None,
+        }
+    }
+
+    /// Has this waker called at the next news.
+    fn wake_with(&mut self, waker: &Waker) {
+        // Cloned and dropped outside the lock: both are anybody's code.
+        let waker = waker.clone();
+        let mut list = self.waiters.list();
+        let number = *self.number.get_or_insert_with(|| {
+            list.next += 1;
+            list.next
+        });
+        let before = list.wakers.insert(number, waker);
+        drop(list);
+        drop(before);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            let waker = self.waiters.list().wakers.remove(&number);
+            drop(waker);
+        }
     }
 }
 
@@ -134,13 +177,14 @@ impl<T> Shared<T> {
         mut attempt: impl FnMut(&mut T) -> Option<R>,
         sleep: impl Fn(&T, &TaskContext<'_>) -> bool,
     ) -> Option<R> {
+        let mut waiting = Waiting::new(&self.waiters);
         loop {
             let asleep = {
                 let mut socket = self.lock();
                 if let Some(result) = attempt(&mut socket) {
                     return Some(result);
                 }
-                park::with_waker(|waker| self.waiters.add(waker));
+                park::with_waker(|waker| waiting.wake_with(waker));
                 sleep(&socket, &TaskContext::from_waker(&self.waker))
             };
             // Any news ends the sleep, and so may things that have nothing to do with it: then it is tried again.
@@ -153,6 +197,7 @@ impl<T> Shared<T> {
     /// Ready with the result of an attempt, or pending until there is news.
     fn poll_for<R>(
         &self,
+        waiting: &mut Waiting<'_>,
         task: &TaskContext<'_>,
         mut attempt: impl FnMut(&mut T) -> Option<R>,
         sleep: impl Fn(&T, &TaskContext<'_>) -> bool,
@@ -162,7 +207,7 @@ impl<T> Shared<T> {
             if let Some(result) = attempt(&mut socket) {
                 return Poll::Ready(result);
             }
-            self.waiters.add(task.waker());
+            waiting.wake_with(task.waker());
             if sleep(&socket, &TaskContext::from_waker(&self.waker)) {
                 return Poll::Pending;
             }
@@ -230,9 +275,10 @@ impl SharedPushSocket {
     /// As for [`send`](Self::send).
     pub async fn send_async(&self, message: impl Into<Message>) -> Result<(), SendError> {
         let mut unsent = Some(message.into());
+        let mut waiting = Waiting::new(&self.shared.waiters);
         poll_fn(|task| {
-            self.shared
-                .poll_for(task, |pusher| pusher.attempt(&mut unsent), Pusher::sleep)
+            let attempt = |pusher: &mut Pusher| pusher.attempt(&mut unsent);
+            self.shared.poll_for(&mut waiting, task, attempt, Pusher::sleep)
         })
         .await
         .map_err(SendError::from)
@@ -309,9 +355,11 @@ impl SharedPubSocket {
     /// As for [`send`](Self::send).
     pub async fn send_async(&self, message: impl Into<Message>) -> Result<Published, SendError> {
         let message = message.into();
+        let mut waiting = Waiting::new(&self.shared.waiters);
         let published = poll_fn(|task| {
+            let attempt = |publisher: &mut Publisher| publisher.attempt(&message);
             self.shared
-                .poll_for(task, |publisher| publisher.attempt(&message), Publisher::sleep)
+                .poll_for(&mut waiting, task, attempt, Publisher::sleep)
         });
         published.await.map_err(|refusal| (message, refusal).into())
     }
@@ -362,5 +410,29 @@ impl fmt::Debug for SharedPushSocket {
 impl fmt::Debug for SharedPubSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedPubSocket").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+    use crate::context::Context;
+
+    #[test]
+    fn who_gives_up_waiting_is_forgotten() {
+        let push = PushSocket::new(&Context::new()).into_shared();
+        {
+            let mut first = pin!(push.send_async("nobody takes it"));
+            let mut second = pin!(push.send_async("nor this"));
+            let mut task = TaskContext::from_waker(Waker::noop());
+            assert!(first.as_mut().poll(&mut task).is_pending());
+            assert!(first.as_mut().poll(&mut task).is_pending());
+            assert!(second.as_mut().poll(&mut task).is_pending());
+            assert_eq!(push.shared.waiters.list().wakers.len(), 2);
+        }
+        assert!(push.send_timeout("nor this", Duration::from_millis(1)).is_err());
+        assert!(push.shared.waiters.list().wakers.is_empty());
     }
 }
