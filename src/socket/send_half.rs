@@ -231,8 +231,7 @@ impl<R: Route> SendHalf<R> {
     /// Lets go of a peer, with all that is in its pipe.
     pub(crate) fn let_go(&mut self, pipe: PipeId) {
         if let Some(key) = self.key_of(pipe) {
-            self.lost += self.pipes[key].unfinished();
-            drop(self.remove(key));
+            self.lose(key);
         }
     }
 
@@ -252,7 +251,10 @@ impl<R: Route> SendHalf<R> {
                 ToSocket::Send(pipe, name) => self.attach(pipe, name),
                 ToSocket::Detach(id) => {
                     if let Some(key) = self.keys.get(&id).copied() {
-                        drop(self.remove(key));
+                        let pipe = self.remove(key);
+                        if pipe.is_gone() {
+                            self.lost += pipe.unfinished();
+                        }
                     }
                 }
                 ToSocket::IoThreadDied => self.give_up_connections(),
@@ -279,11 +281,7 @@ impl<R: Route> SendHalf<R> {
             .map(|(key, _)| key)
             .collect();
         for key in wires {
-            let unfinished = self.pipes[key].unfinished();
-            if !self.pipes[key].is_gone() {
-                self.lost += unfinished;
-            }
-            drop(self.remove(key));
+            self.lose(key);
         }
     }
 
@@ -308,16 +306,19 @@ impl<R: Route> SendHalf<R> {
             self.route.set(key, connected, full);
             return;
         }
-        drop(self.remove(key));
+        self.lose(key);
+    }
+
+    /// Removes a peer that gets nothing more, not even what it was given.
+    fn lose(&mut self, key: usize) {
+        let pipe = self.remove(key);
+        self.lost += pipe.unfinished();
     }
 
     fn remove(&mut self, key: usize) -> Pipe {
         let pipe = self.pipes.remove(key);
         self.keys.remove(&pipe.id());
         self.route.remove(key);
-        if pipe.is_gone() {
-            self.lost += pipe.unfinished();
-        }
         pipe
     }
 
