@@ -133,7 +133,7 @@ impl ReqSocket {
         }
 
         let mut message = message.into();
-        if self.asker.asked.is_some() && !self.asker.relaxed {
+        if self.asker.is_busy() && !self.asker.relaxed {
             return Err(RequestError::WrongState(message));
         }
         let exchange = Exchange(&mut self.asker);
@@ -331,6 +331,8 @@ impl Incoming for Asker {
                         }
                         Err(reason) => {
                             self.core.abort(pipe, reason);
+                            // With ids or without: the pipe goes with its connection.
+                            self.asked = Some(Asked { id: None, ..asked });
                             self.give_up();
                             return Err(Nothing::PeerLost);
                         }
@@ -359,12 +361,8 @@ impl Incoming for Asker {
         loop {
             match self.look() {
                 Err(Nothing::Empty) => {
-                    if self.receive.sleep(task) {
-                        return Poll::Pending;
-                    }
-                    if !self.receive.is_news() {
-                        // Messages that nobody asked for keep coming: others have their turn in between.
-                        task.waker().wake_by_ref();
+                    // Messages that nobody asked for may keep coming.
+                    if self.receive.sleep_or_yield(task) {
                         return Poll::Pending;
                     }
                 }
@@ -623,6 +621,9 @@ impl Outgoing for Answerer {
     }
 }
 
+/// Messages that are no requests, thrown away before the caller looks at the clock.
+const DISCARDS_PER_LOOK: usize = 4096;
+
 /// What is left of a reply without its envelope.
 fn last_parts(mut reply: Message, parts: usize) -> Message {
     while reply.part_count() > parts {
@@ -643,7 +644,7 @@ impl Incoming for Answerer {
         if self.asked.is_some() {
             return Err(Nothing::WrongState);
         }
-        loop {
+        for _ in 0..DISCARDS_PER_LOOK {
             self.receive.look()?;
             let pipe = self.receive.source().0;
             match self.receive.take().split_envelope() {
@@ -657,10 +658,12 @@ impl Incoming for Answerer {
                 Err(_) => {
                     // With its connection goes all else that it has sent.
                     self.core.abort(pipe, Reason::NoEnvelope);
+                    self.send.let_go(pipe);
                     self.receive.let_go(pipe);
                 }
             }
         }
+        Err(Nothing::Empty)
     }
 
     fn wait(&mut self, deadline: Option<Instant>) -> Result<(), Nothing> {
@@ -676,7 +679,7 @@ impl Incoming for Answerer {
         loop {
             match self.look() {
                 Err(Nothing::Empty) => {
-                    if self.receive.sleep(task) {
+                    if self.receive.sleep_or_yield(task) {
                         return Poll::Pending;
                     }
                 }

@@ -119,7 +119,7 @@ impl Incoming for XPubSocket {
         loop {
             match self.look() {
                 Err(Nothing::Empty) => {
-                    if self.publisher.upstream.sleep(task) {
+                    if self.publisher.upstream.sleep_or_yield(task) {
                         return Poll::Pending;
                     }
                 }

@@ -21,3 +21,4 @@ mod regressions;
 mod stress;
 mod support;
 mod unconnected;
+mod waiting;
