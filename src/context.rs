@@ -12,7 +12,7 @@ use crate::monitor::Reason;
 use crate::pipe::PipeId;
 use crate::pipe::sync::{AtomicU64, AtomicUsize, Ordering};
 use crate::reactor::{IoHandle, Reactor};
-use crate::socket::inproc::Names;
+use crate::socket::inproc::Registry;
 
 /// What sockets are made in: it owns the I/O threads, and the names that inproc endpoints refer to.
 ///
@@ -120,7 +120,7 @@ pub(crate) struct Inner {
     /// Counts the endpoints, to spread them over the I/O threads.
     turn: AtomicUsize,
     ids: Arc<AtomicU64>,
-    pub(crate) names: Mutex<Names>,
+    pub(crate) inproc: Arc<Registry>,
     /// The sockets that are alive, to be told when an I/O thread dies.
     sockets: Arc<Mutex<HashMap<SocketId, Weak<SocketLink>>>>,
 }
@@ -132,12 +132,13 @@ struct IoThread {
 
 impl Inner {
     fn new(io_threads: usize) -> Inner {
+        let ids = Arc::new(AtomicU64::new(1));
         Inner {
+            inproc: Arc::new(Registry::new(ids.clone())),
             io_threads,
             threads: Mutex::default(),
             turn: AtomicUsize::new(0),
-            ids: Arc::new(AtomicU64::new(1)),
-            names: Mutex::default(),
+            ids,
             sockets: Arc::default(),
         }
     }

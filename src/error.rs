@@ -104,6 +104,12 @@ pub enum ConnectError {
         /// The endpoint asked for.
         endpoint: String,
     },
+    /// An inproc name is bound by this very socket.
+    #[error("`{endpoint}` is bound by the socket itself")]
+    OwnEndpoint {
+        /// The endpoint asked for.
+        endpoint: String,
+    },
     /// An inproc name is bound by a socket whose type does not go with this one.
     #[error("`{endpoint}` is bound by a {theirs} socket, which a {ours} socket cannot talk to")]
     IncompatiblePeer {

@@ -39,7 +39,7 @@ const ARROWS: &str = "
 
     # The application's threads. The context owns the names of inproc, but what they lead to is the sockets' affair.
     context   -> error::OptionError mailbox monitor::Reason pipe::{sync,PipeId} reactor::{IoHandle,Reactor}
-                 socket::inproc::Names
+                 socket::inproc::Registry
     socket    -> context endpoint error framing mailbox message monitor options peer_id pipe reactor::IoHandle routing
                  transport::{BindFailure,Listener} wire::{frame,socket_type}
                  wire::{command::TOPIC_BYTES_MAX,error::printable}

@@ -111,7 +111,7 @@ impl<S: Socket> Builder<S> {
     ///
     /// Default 64 MiB, allowed 1 to 2 GiB − 1. A peer that sends more is disconnected as soon as it announces it; memory is
     /// spent only on what has arrived. Sends of more are refused, because a peer with the same limit would hang up, and
-    /// get the same message again.
+    /// get the same message again. What subscribers send to a publisher is limited to 64 KiB whatever this says.
     pub fn max_message_bytes(mut self, bytes: u64) -> Builder<S> {
         self.options.max_message_bytes = bytes;
         self

@@ -51,7 +51,7 @@ impl SocketCore {
         options: Options,
     ) -> SocketCore {
         let link = Arc::new_cyclic(|link| {
-            let neighbours = inproc::Neighbourhood::new(context, link);
+            let neighbours = inproc::Neighbourhood::new(&context.inproc, link);
             SocketLink::new(context.next_id(), socket_type, options, Box::new(neighbours))
         });
         context.register(&link);
@@ -89,7 +89,7 @@ impl SocketCore {
         let endpoint = endpoint.try_into().map_err(EndpointError::from)?;
         let (endpoint, io) = match endpoint {
             Endpoint::Inproc(name) => {
-                inproc::bind(&self.context, &self.link, &name)?;
+                inproc::bind(&self.context.inproc, &self.link, &name)?;
                 (Endpoint::Inproc(name), None)
             }
             endpoint => {
@@ -165,7 +165,7 @@ impl SocketCore {
         name: Option<&PeerId>,
     ) -> Result<Option<IoHandle>, ConnectError> {
         if let Endpoint::Inproc(address) = endpoint {
-            inproc::connect(&self.context, &self.link, address, pipe, name)?;
+            inproc::connect(&self.context.inproc, &self.link, address, pipe, name)?;
             return Ok(None);
         }
         let io = self.context.io().map_err(ConnectError::IoThread)?;
@@ -182,11 +182,11 @@ impl SocketCore {
         let Some(dialed) = self.dialed.iter_mut().find(|dialed| dialed.pipe == pipe) else {
             // The peer came to us: it may come again.
             self.abort(pipe, Reason::Closed);
-            inproc::renew(&self.context, pipe);
+            inproc::renew(&self.context.inproc, pipe);
             return;
         };
         let Some(io) = dialed.io.clone() else {
-            if let Some(fresh) = inproc::renew(&self.context, pipe) {
+            if let Some(fresh) = inproc::renew(&self.context.inproc, pipe) {
                 dialed.pipe = fresh;
             }
             return;
@@ -198,16 +198,18 @@ impl SocketCore {
         self.dial_wire(&endpoint, fresh, name.as_ref(), &io);
     }
 
-    /// Whether every endpoint that the socket connects to is connected, and there is a peer at all. `local` is how many
-    /// connections there are in this context.
-    pub(crate) fn is_connected(&self, local: usize, is_established: impl Fn(PipeId) -> bool) -> bool {
-        let (wire, inproc): (Vec<_>, Vec<_>) = self.dialed.iter().partition(|dialed| dialed.io.is_some());
-        wire.iter().all(|dialed| is_established(dialed.pipe)) && local >= inproc.len()
+    /// Whether every endpoint that the socket connects to is connected. `is_established` knows it of connections of an I/O
+    /// thread.
+    pub(crate) fn is_connected(&self, is_established: impl Fn(PipeId) -> bool) -> bool {
+        self.dialed.iter().all(|dialed| match &dialed.endpoint {
+            Endpoint::Inproc(name) => inproc::is_attached(&self.context.inproc, self.link.id, name),
+            _ => is_established(dialed.pipe),
+        })
     }
 
     /// Ends a connection, whichever I/O thread has it.
     pub(crate) fn abort(&self, pipe: PipeId, reason: Reason) {
-        if !inproc::abort(&self.context, pipe, &reason) {
+        if !inproc::abort(&self.context.inproc, pipe, &reason) {
             self.context.abort(pipe, reason);
         }
     }
@@ -242,7 +244,7 @@ impl SocketCore {
         };
         let bound = self.bound.remove(index);
         match (bound.endpoint, bound.io) {
-            (Endpoint::Inproc(name), _) => inproc::unbind(&self.context, self.link.id, &name),
+            (Endpoint::Inproc(name), _) => inproc::unbind(&self.context.inproc, self.link.id, &name),
             (endpoint, Some(io)) => {
                 let (done, closed) = sync_channel(1);
                 io.post(ToReactor::Unlisten {
@@ -274,7 +276,9 @@ impl SocketCore {
         } = self.dialed.remove(index);
         self.link.part_from(pipe);
         let pipe = match &endpoint {
-            Endpoint::Inproc(name) => inproc::disconnect(&self.context, self.link.id, name).unwrap_or(pipe),
+            Endpoint::Inproc(name) => {
+                inproc::disconnect(&self.context.inproc, self.link.id, name).unwrap_or(pipe)
+            }
             _ => pipe,
         };
         for inbox in [&self.link.send, &self.link.receive].into_iter().flatten() {
@@ -297,7 +301,7 @@ impl SocketCore {
 impl Drop for SocketCore {
     fn drop(&mut self) {
         self.link.close();
-        inproc::close(&self.context, self.link.id);
+        inproc::close(&self.context.inproc, self.link.id);
         // Publishers of this context learn of the end by it; none comes any more.
         let ended = self.link.wanted().end_local(|_| true);
         drop(ended);

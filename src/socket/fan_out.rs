@@ -67,7 +67,7 @@ impl Subscribers {
         if let Some(news) = &mut self.news {
             let repeated = news.verbosity != Verbosity::Changes;
             if change == Change::First || repeated && change != Change::Last {
-                news.topic(topic, true);
+                news.topic(topic, true, change == Change::First);
             }
         }
     }
@@ -77,7 +77,7 @@ impl Subscribers {
         if let Some(news) = &mut self.news {
             let repeated = news.verbosity == Verbosity::All;
             if change == Change::Last || repeated && change == Change::More {
-                news.topic(topic, false);
+                news.topic(topic, false, change == Change::Last);
             }
         }
     }
@@ -99,7 +99,7 @@ impl Route for Subscribers {
         self.topics.remove_subscriber(key, |topic, last| {
             if let Some(news) = news {
                 if last || news.verbosity == Verbosity::All {
-                    news.topic(topic, false);
+                    news.topic(topic, false, last);
                 }
             }
         });
@@ -349,14 +349,23 @@ pub(crate) struct News {
     pub(crate) verbosity: Verbosity,
     /// Topics with news, and messages, in order.
     queue: VecDeque<Item>,
-    /// The latest change of each topic in the queue, and the number of its item there: older items are void.
-    changes: HashMap<Bytes, (bool, u64)>,
+    /// The latest change of each topic in the queue.
+    changes: HashMap<Bytes, Pending>,
     number: u64,
     /// Messages in the queue.
     messages: usize,
     messages_max: usize,
     /// Who sent the message that was received last.
     last: Option<PipeId>,
+}
+
+/// The latest change of a topic, which the application has not received.
+struct Pending {
+    wanted: bool,
+    /// The application has never received anything of the topic since it came up.
+    fresh: bool,
+    /// The number of its item in the queue: older items are void.
+    number: u64,
 }
 
 enum Item {
@@ -387,22 +396,32 @@ impl News {
         self.queue.push_back(Item::Message(pipe, message));
     }
 
-    /// Only the latest change of a topic counts, so the queue is never longer than there are topics. If the application
-    /// sees changes only, one and its contrary are nothing.
-    fn topic(&mut self, topic: &[u8], wanted: bool) {
-        if let Some((pending, _)) = self.changes.remove(topic) {
-            if pending != wanted && self.verbosity == Verbosity::Changes {
+    /// Only the latest change of a topic counts, so the queue is never longer than there are topics. `edge` says that it is
+    /// the first subscription, or the end of the last one: what began and ended before the application has received
+    /// anything of it is nothing. Where it receives such changes only, one and its contrary are nothing either way round.
+    fn topic(&mut self, topic: &[u8], wanted: bool, edge: bool) {
+        let mut fresh = wanted && edge;
+        if let Some(pending) = self.changes.remove(topic) {
+            let contrary = pending.wanted != wanted;
+            let void = contrary && self.verbosity == Verbosity::Changes || pending.fresh && !wanted && edge;
+            if void {
                 return;
             }
+            fresh = pending.fresh;
         }
         self.number += 1;
         let topic = Bytes::copy_from_slice(topic);
-        self.changes.insert(topic.clone(), (wanted, self.number));
+        let change = Pending {
+            wanted,
+            fresh,
+            number: self.number,
+        };
+        self.changes.insert(topic.clone(), change);
         self.queue.push_back(Item::Topic(topic, self.number));
         if self.queue.len() > 64 + 2 * (self.changes.len() + self.messages) {
             let changes = &self.changes;
             self.queue.retain(|item| match item {
-                Item::Topic(topic, number) => changes.get(topic).is_some_and(|(_, latest)| latest == number),
+                Item::Topic(topic, number) => changes.get(topic).is_some_and(|it| it.number == *number),
                 Item::Message(..) => true,
             });
         }
@@ -417,13 +436,9 @@ impl News {
                     return Some(message);
                 }
                 Item::Topic(topic, number) => {
-                    if self
-                        .changes
-                        .get(&topic)
-                        .is_some_and(|(_, latest)| *latest == number)
-                    {
-                        let (wanted, _) = self.changes.remove(&topic)?;
-                        return Some(subscription(wanted, &topic));
+                    if self.changes.get(&topic).is_some_and(|it| it.number == number) {
+                        let change = self.changes.remove(&topic)?;
+                        return Some(subscription(change.wanted, &topic));
                     }
                 }
             }
@@ -447,33 +462,48 @@ mod tests {
     #[test]
     fn changes_that_were_not_received_cancel_each_other() {
         let mut news = News::new(Verbosity::Changes, 10);
-        news.topic(b"a", true);
-        news.topic(b"b", true);
-        news.topic(b"a", false);
+        news.topic(b"a", true, true);
+        news.topic(b"b", true, true);
+        news.topic(b"a", false, true);
         assert_eq!(all(&mut news), [b"\x01b"]);
-        news.topic(b"a", true);
+        news.topic(b"a", true, true);
         assert_eq!(all(&mut news), [b"\x01a"]);
-        news.topic(b"a", false);
-        news.topic(b"a", true);
+        news.topic(b"a", false, true);
+        news.topic(b"a", true, true);
         assert!(all(&mut news).is_empty());
     }
 
     #[test]
-    fn the_queue_stays_as_short_as_the_topics_are_few() {
+    fn who_sees_every_subscription_sees_the_latest_of_each_topic() {
+        for verbosity in [Verbosity::Subscriptions, Verbosity::All] {
+            let mut news = News::new(verbosity, 10);
+            news.topic(b"a", true, true);
+            news.topic(b"a", true, false);
+            assert_eq!(all(&mut news), [b"\x01a"]);
+            // Known to the application by now, so its end is news, and its return too.
+            news.topic(b"a", false, true);
+            news.topic(b"a", true, true);
+            assert_eq!(all(&mut news), [b"\x01a"]);
+            news.topic(b"a", false, true);
+            assert_eq!(all(&mut news), [b"\x00a"]);
+            // Came and went unseen.
+            news.topic(b"b", true, true);
+            news.topic(b"b", true, false);
+            news.topic(b"b", false, true);
+            assert!(all(&mut news).is_empty());
+        }
+    }
+
+    #[test]
+    fn topics_that_come_and_go_unseen_leave_nothing() {
         for verbosity in [Verbosity::Changes, Verbosity::Subscriptions, Verbosity::All] {
             let mut news = News::new(verbosity, 10);
-            for round in 0..10_000_u32 {
-                let topic = (round % 7).to_be_bytes();
-                news.topic(&topic, true);
-                news.topic(&topic, false);
+            for number in 0..10_000_u32 {
+                news.topic(&number.to_be_bytes(), true, true);
+                news.topic(&number.to_be_bytes(), false, true);
             }
-            assert!(
-                news.queue.len() <= 64 + 3 * 7,
-                "{} with {verbosity:?}",
-                news.queue.len()
-            );
-            let expected = if verbosity == Verbosity::Changes { 0 } else { 7 };
-            assert_eq!(all(&mut news).len(), expected);
+            assert!(news.queue.len() <= 65, "{} with {verbosity:?}", news.queue.len());
+            assert!(news.changes.is_empty());
         }
     }
 

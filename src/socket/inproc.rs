@@ -4,10 +4,9 @@
 //! the name, until somebody binds it. When a binder closes, its connectors get a new pipe that waits for the next one.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Waker;
 
-use crate::context;
 use crate::error::{BindError, ConnectError};
 use crate::mailbox::{Holder, Neighbours, ReceivePipe, SendPipe, SocketId, SocketLink, ToReactor, ToSocket};
 use crate::message::Message;
@@ -19,25 +18,26 @@ use crate::pipe::inbound::{self, Writer};
 use crate::pipe::inbox::{Inbox, Ready, Relay, wake};
 use crate::pipe::latest;
 use crate::pipe::recycle::Spares;
+use crate::pipe::sync::{AtomicU64, Ordering};
 use crate::wire::socket_type::SocketType;
 
 /// The connections inside the context, as a socket's I/O threads know them.
 pub(crate) struct Neighbourhood {
-    context: Weak<context::Inner>,
+    registry: Weak<Registry>,
     socket: Weak<SocketLink>,
 }
 
 impl Neighbourhood {
-    pub(crate) fn new(context: &Arc<context::Inner>, socket: &Weak<SocketLink>) -> Neighbourhood {
+    pub(crate) fn new(registry: &Arc<Registry>, socket: &Weak<SocketLink>) -> Neighbourhood {
         Neighbourhood {
-            context: Arc::downgrade(context),
+            registry: Arc::downgrade(registry),
             socket: socket.clone(),
         }
     }
 
     fn change(&self, action: impl FnOnce(&mut Names, &Arc<SocketLink>, &mut Consequences<'_>)) {
-        if let (Some(context), Some(socket)) = (self.context.upgrade(), self.socket.upgrade()) {
-            change(&context, |names, then| action(names, &socket, then));
+        if let (Some(registry), Some(socket)) = (self.registry.upgrade(), self.socket.upgrade()) {
+            change(&registry, |names, then| action(names, &socket, then));
         }
     }
 }
@@ -49,6 +49,26 @@ impl Neighbours for Neighbourhood {
 
     fn push_out(&self, pipe: PipeId) {
         self.change(|names, socket, then| names.detach(socket, pipe, then));
+    }
+}
+
+/// The inproc side of a context, which its I/O threads may hold on to without holding on to the context.
+pub(crate) struct Registry {
+    names: Mutex<Names>,
+    /// Numbers that no socket, pipe or connection of the context had before.
+    ids: Arc<AtomicU64>,
+}
+
+impl Registry {
+    pub(crate) fn new(ids: Arc<AtomicU64>) -> Registry {
+        Registry {
+            names: Mutex::default(),
+            ids,
+        }
+    }
+
+    fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
     }
 }
 
@@ -91,7 +111,7 @@ struct Attached {
 /// What a change of the names leads to. It is carried out when their lock is free again, because it wakes sockets and
 /// drops ends of pipes, and a waker is anybody's code.
 struct Consequences<'a> {
-    context: &'a context::Inner,
+    registry: &'a Registry,
     wakers: Vec<Waker>,
     drops: Vec<Connector>,
     /// Ways of subscriptions to publishers that are gone.
@@ -111,15 +131,15 @@ impl Consequences<'_> {
 }
 
 /// Does something to the names, and then what follows from it.
-fn change<R>(context: &context::Inner, action: impl FnOnce(&mut Names, &mut Consequences<'_>) -> R) -> R {
+fn change<R>(registry: &Registry, action: impl FnOnce(&mut Names, &mut Consequences<'_>) -> R) -> R {
     let mut consequences = Consequences {
-        context,
+        registry,
         wakers: Vec::new(),
         drops: Vec::new(),
         ends: Vec::new(),
     };
     let result = {
-        let mut names = context.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = registry.names.lock().unwrap_or_else(PoisonError::into_inner);
         let result = action(&mut names, &mut consequences);
         names
             .names
@@ -131,12 +151,8 @@ fn change<R>(context: &context::Inner, action: impl FnOnce(&mut Names, &mut Cons
 }
 
 /// Binds the name and attaches whoever waits for it.
-pub(crate) fn bind(
-    context: &context::Inner,
-    socket: &Arc<SocketLink>,
-    address: &str,
-) -> Result<(), BindError> {
-    change(context, |names, then| {
+pub(crate) fn bind(registry: &Registry, socket: &Arc<SocketLink>, address: &str) -> Result<(), BindError> {
+    change(registry, |names, then| {
         let entry = names.names.entry(address.to_owned()).or_default();
         if entry.binder.is_some() {
             return Err(BindError::AddressInUse {
@@ -151,14 +167,19 @@ pub(crate) fn bind(
 
 /// Connects to the name, now or when it is bound. `name` is what a ROUTER calls the binder.
 pub(crate) fn connect(
-    context: &context::Inner,
+    registry: &Registry,
     socket: &Arc<SocketLink>,
     address: &str,
     pipe: PipeId,
     name: Option<&PeerId>,
 ) -> Result<(), ConnectError> {
-    change(context, |names, then| {
+    change(registry, |names, then| {
         if let Some(binder) = names.names.get(address).and_then(|entry| entry.binder.as_ref()) {
+            if socket.id == binder.id {
+                return Err(ConnectError::OwnEndpoint {
+                    endpoint: format!("inproc://{address}"),
+                });
+            }
             if !socket.socket_type.accepts(binder.socket_type) {
                 return Err(ConnectError::IncompatiblePeer {
                     endpoint: format!("inproc://{address}"),
@@ -173,8 +194,8 @@ pub(crate) fn connect(
 }
 
 /// Gives the name up. Connections that were made stay.
-pub(crate) fn unbind(context: &context::Inner, socket: SocketId, address: &str) {
-    change(context, |names, _| {
+pub(crate) fn unbind(registry: &Registry, socket: SocketId, address: &str) {
+    change(registry, |names, _| {
         if let Some(entry) = names.names.get_mut(address) {
             entry.unbind(socket);
         }
@@ -182,8 +203,8 @@ pub(crate) fn unbind(context: &context::Inner, socket: SocketId, address: &str) 
 }
 
 /// Forgets a connector, and says which pipe is to be taken from it.
-pub(crate) fn disconnect(context: &context::Inner, socket: SocketId, address: &str) -> Option<PipeId> {
-    change(context, |names, then| {
+pub(crate) fn disconnect(registry: &Registry, socket: SocketId, address: &str) -> Option<PipeId> {
+    change(registry, |names, then| {
         if let Some(index) = names
             .attached
             .iter()
@@ -208,15 +229,21 @@ pub(crate) fn disconnect(context: &context::Inner, socket: SocketId, address: &s
 
 /// Ends a connection, which is made anew at once, and tells the monitors of both sides why. False if it is none of these. The
 /// caller drops its own ends of the pipes.
-pub(crate) fn abort(context: &context::Inner, pipe: PipeId, reason: &Reason) -> bool {
-    let sides = change(context, |names, _| {
-        let it = names.attached.iter().find(|it| it.pipe == pipe)?;
-        Some((it.binder.clone(), it.connector.clone(), it.address.clone()))
+pub(crate) fn abort(registry: &Registry, pipe: PipeId, reason: &Reason) -> bool {
+    let sides = change(registry, |names, then| {
+        let index = names.attached.iter().position(|it| it.pipe == pipe)?;
+        let it = &names.attached[index];
+        let sides = (it.binder.clone(), it.connector.clone(), it.address.clone());
+        if matches!(reason, Reason::TooManySubscriptions { .. }) {
+            // The same would come at once: it waits for the next who binds the name.
+            names.set_aside(index, then);
+        }
+        Some(sides)
     });
     let Some((binder, connector, address)) = sides else {
         return false;
     };
-    renew(context, pipe);
+    renew(registry, pipe);
     for link in [binder, connector] {
         link.monitors.report(|| Event::Disconnected {
             endpoint: format!("inproc://{address}"),
@@ -227,11 +254,19 @@ pub(crate) fn abort(context: &context::Inner, pipe: PipeId, reason: &Reason) -> 
     true
 }
 
+/// Whether the socket's connection to this name is made.
+pub(crate) fn is_attached(registry: &Registry, socket: SocketId, address: &str) -> bool {
+    change(registry, |names, _| {
+        let mut attached = names.attached.iter();
+        attached.any(|it| it.connector.id == socket && it.address == address)
+    })
+}
+
 /// Makes a connection anew, without what is in its pipes, and says which pipe its connector has now. The caller drops its
 /// own ends of the old ones.
-pub(crate) fn renew(context: &context::Inner, pipe: PipeId) -> Option<PipeId> {
-    let fresh = context.next_id();
-    change(context, |names, then| {
+pub(crate) fn renew(registry: &Registry, pipe: PipeId) -> Option<PipeId> {
+    let fresh = registry.next_id();
+    change(registry, |names, then| {
         if let Some(index) = names.attached.iter().position(|it| it.pipe == pipe) {
             let it = names.attached.swap_remove(index);
             it.part();
@@ -250,8 +285,8 @@ pub(crate) fn renew(context: &context::Inner, pipe: PipeId) -> Option<PipeId> {
 }
 
 /// Forgets everything about a socket that closes. Those who were connected to it wait for the next who binds the name.
-pub(crate) fn close(context: &context::Inner, socket: SocketId) {
-    change(context, |names, then| {
+pub(crate) fn close(registry: &Registry, socket: SocketId) {
+    change(registry, |names, then| {
         for entry in names.names.values_mut() {
             entry.unbind(socket);
             let (own, others) = std::mem::take(&mut entry.parked)
@@ -271,7 +306,7 @@ pub(crate) fn close(context: &context::Inner, socket: SocketId) {
             if it.connector.id == socket {
                 names.attach_waiting(&it.binder, then);
             } else {
-                let pipe = context.next_id();
+                let pipe = registry.next_id();
                 names.dial(&it.connector, &it.address, pipe, it.chosen, then);
             }
         }
@@ -356,6 +391,10 @@ impl Names {
         then: &mut Consequences<'_>,
     ) -> Option<Connector> {
         let pipe = connector.pipe;
+        if binder.id == connector.socket.id {
+            // It connected before it bound the name itself.
+            return Some(connector);
+        }
         if !binder.pair_with(pipe) {
             refuse(binder, &connector, address, Reason::AlreadyPaired);
             return Some(connector);
@@ -462,12 +501,17 @@ impl Names {
         let Some(index) = self.attached.iter().position(|it| it.pipe == pipe) else {
             return;
         };
-        let it = self.attached.swap_remove(index);
-        it.part();
         for inbox in [&router.send, &router.receive].into_iter().flatten() {
             then.post(inbox, ToSocket::Detach(pipe));
         }
-        let fresh = then.context.next_id();
+        self.set_aside(index, then);
+    }
+
+    /// Takes a connection apart. Its connector waits, with new pipes.
+    fn set_aside(&mut self, index: usize, then: &mut Consequences<'_>) {
+        let it = self.attached.swap_remove(index);
+        it.part();
+        let fresh = then.registry.next_id();
         let connector = new_connector(&it.connector, fresh, it.chosen, then);
         self.park(connector, &it.address);
     }

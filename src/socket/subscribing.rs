@@ -99,22 +99,17 @@ impl Subscriber {
 
     /// How far the publishers know what is wanted; nothing while one of them does not.
     pub(crate) fn told(&self) -> Option<Told> {
-        let wanted = self.core.link().wanted();
-        let local = wanted
-            .local
-            .iter()
-            .filter(|writer| !writer.is_abandoned())
-            .count();
-        if !self
-            .core
-            .is_connected(local, |pipe| wanted.interests.is_followed_by(pipe))
-        {
+        // Asked without a lock held that is taken under that of the names.
+        let is_followed = |pipe| self.core.link().wanted().interests.is_followed_by(pipe);
+        if !self.core.is_connected(is_followed) {
             return None;
         }
+        let wanted = self.core.link().wanted();
+        let has_local = wanted.local.iter().any(|writer| !writer.is_abandoned());
         match wanted.interests.told() {
             interests::Told::Acknowledged => Some(Told::Acknowledged),
             interests::Told::Sent => Some(Told::Sent),
-            interests::Told::NotYet if local > 0 && wanted.connections.is_empty() => Some(Told::Acknowledged),
+            interests::Told::NotYet if has_local && wanted.connections.is_empty() => Some(Told::Acknowledged),
             interests::Told::NotYet => None,
         }
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use zerowire::{
-    BindError, ConnectError, Context, Endpoint, EndpointError, Event, OptionError, PullSocket, PushSocket,
-    Reason,
+    BindError, ConnectError, Context, DealerSocket, Endpoint, EndpointError, Event, OptionError, PairSocket,
+    PullSocket, PushSocket, Reason, TrySendError,
 };
 
 use crate::raw::{Raw, RawListener};
@@ -390,4 +390,24 @@ fn unusual_endpoints_work() {
             assert_eq!(pull.recv_timeout(DEADLINE).unwrap().as_bytes(), target.as_bytes());
         }
     });
+}
+
+/// A socket has nothing to say to itself.
+#[test]
+fn a_socket_does_not_connect_to_its_own_name() {
+    let context = Context::new();
+    let mut dealer = DealerSocket::new(&context);
+    dealer.bind("inproc://myself").unwrap();
+    let refused = dealer.connect("inproc://myself").unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "`inproc://myself` is bound by the socket itself"
+    );
+    assert!(matches!(dealer.try_send("hello?"), Err(TrySendError::NoPeer(_))));
+    // The other way round it waits for another socket to bind the name.
+    let mut pair = PairSocket::new(&context);
+    pair.connect("inproc://later").unwrap();
+    pair.bind("inproc://later").unwrap();
+    pair.try_send("for whoever comes").unwrap();
+    assert!(pair.try_recv().is_err());
 }

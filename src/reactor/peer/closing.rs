@@ -32,6 +32,7 @@ impl Peer {
     /// The application closed the socket, or disconnected this endpoint.
     pub(in crate::reactor) fn close(&mut self, now: Instant) {
         if self.closing.is_none() {
+            self.stop_telling();
             let options = &self.socket.options;
             self.closing = Some(Closing {
                 latest: now + options.linger_max,

@@ -403,7 +403,11 @@ impl Peer {
         };
         let options = &self.socket.options;
         connection.stage = Stage::Traffic(Decoder::new(Limits {
-            message_bytes_max: options.max_message_bytes,
+            // A publisher is told little, so nobody can make it keep much.
+            message_bytes_max: match self.socket.socket_type.is_publisher() {
+                true => options.max_message_bytes.min(UPSTREAM_BYTES_MAX),
+                false => options.max_message_bytes,
+            },
             message_parts_max: options.max_message_parts,
             command_bytes_max: COMMAND_BYTES_MAX,
         }));
@@ -741,5 +745,7 @@ fn flush(stream: &Stream, output: &mut Vec<u8>, writable: &mut bool) -> Result<(
 
 /// Written in one turn before the other connections have theirs.
 const WRITE_BYTES_PER_TURN: usize = 256 * 1024;
+/// Largest message of a subscriber, which is a subscription or something that the two applications have agreed upon.
+const UPSTREAM_BYTES_MAX: u64 = 64 * 1024;
 /// Commands are short; the longest that is known carries a topic.
 const COMMAND_BYTES_MAX: u64 = 64 + TOPIC_BYTES_MAX as u64;
