@@ -136,6 +136,10 @@ impl Publisher {
 
     #[cold]
     fn hear(&mut self) {
+        // Also if nothing is heard below: what lies in the inbox keeps whoever waits for news awake.
+        if self.upstream.is_news() {
+            self.upstream.collect();
+        }
         for _ in 0..HEARD_PER_CALL {
             if self.send.route.news.as_ref().is_some_and(News::is_full) || self.upstream.look().is_err() {
                 break;

@@ -2,11 +2,31 @@
 
 use std::time::Duration;
 
-use zerowire::{Context, PubSocket, SubSocket, Told, WaitError};
+use zerowire::{Context, PubSocket, SubSocket, Told, WaitError, XPubSocket, XSubSocket};
 
 use crate::support::{DEADLINE, wait_until, with_deadline};
 
 const SHORT: Duration = Duration::from_millis(50);
+
+#[test]
+fn waiting_for_subscribers_ends_in_time_although_what_they_say_is_not_received() {
+    with_deadline(|| {
+        let context = Context::new();
+        let mut xpub = XPubSocket::builder(&context).receive_hwm(1).build().unwrap();
+        xpub.bind("inproc://full").unwrap();
+        let mut talker = XSubSocket::new(&context);
+        talker.connect("inproc://full").unwrap();
+        talker.send("not a subscription").unwrap();
+        assert_eq!(xpub.wait_for_subscribers(1, SHORT), Err(WaitError::Timeout));
+        // Its news lies in the inbox while nothing more is heard.
+        let mut other = SubSocket::new(&context);
+        other.connect("inproc://full").unwrap();
+        other.subscribe("").unwrap();
+        assert_eq!(xpub.wait_for_subscribers(1, SHORT), Err(WaitError::Timeout));
+        assert_eq!(xpub.recv().unwrap().as_bytes(), b"not a subscription");
+        assert_eq!(xpub.wait_for_subscribers(1, DEADLINE), Ok(()));
+    });
+}
 
 #[test]
 fn a_publisher_that_was_disconnected_from_does_not_count_as_one_that_was_told() {
