@@ -221,7 +221,8 @@ send_errors! {
     }
     /// Why a send that does not wait failed. The message comes back.
     TrySendError {
-        /// Every peer that could take the message is at its high-water mark.
+        /// Every peer that could take the message is at its high-water mark. PUB and XPUB with
+        /// [`SlowSubscriber::Fail`](crate::SlowSubscriber::Fail) or [`Block`](crate::SlowSubscriber::Block): one subscriber is.
         Full "every peer is at its high-water mark",
         /// There is no peer and none is being connected to.
         NoPeer "no peer",
