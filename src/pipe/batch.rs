@@ -140,6 +140,45 @@ impl Batch {
         end - from
     }
 
+    /// Lends the rest of the message that is half taken, about `bytes_max` at most, so that something else can follow it.
+    pub(super) fn gather_message<'a>(&'a mut self, slices: &mut Slices<'a>, bytes_max: usize) -> usize {
+        let Place {
+            mut segment,
+            offset: mut from,
+            ..
+        } = self.next;
+        let mut frame = self.frame;
+        let mut bytes = 0;
+        loop {
+            // SAFETY: segments from the boundary on are not freed.
+            let current = unsafe { &*segment };
+            let word = current.load();
+            self.last = (segment, word);
+            let mut ended = false;
+            while let (false, Some((end, last))) = (ended, self.frame_end(current, word, frame)) {
+                (frame, ended) = (end, last);
+            }
+            let elements = published(word);
+            if from < frame.min(elements) {
+                // SAFETY: below the published length; `&'a mut self` keeps the segment in place.
+                slices.push(IoSlice::new(unsafe { current.slice(from, frame.min(elements)) }));
+            }
+            if frame > from.max(elements) {
+                // SAFETY: the frame reaches beyond the elements, so BODY was seen.
+                let body: &'a [u8] = unsafe { current.body_slice() };
+                slices.push(IoSlice::new(
+                    &body[from.saturating_sub(elements)..frame - elements],
+                ));
+            }
+            bytes += frame - from;
+            if ended || word & SEALED == 0 || bytes >= bytes_max || slices.len() + 2 > SLICES_MAX {
+                return bytes;
+            }
+            // SAFETY: SEALED was seen.
+            (segment, from, frame) = (unsafe { next_of(segment) }, 0, 0);
+        }
+    }
+
     /// Takes note that the kernel took `count` bytes of what was lent, and returns how many messages that finished.
     pub(super) fn wrote(&mut self, mut count: usize) -> u64 {
         let mut finished = 0;

@@ -641,10 +641,12 @@ impl Drain {
         if commands > 0 {
             slices.push(IoSlice::new(&self.commands));
         }
-        let frames = if at_boundary || self.commands.is_empty() {
-            self.batch.gather(&mut slices, bytes_max)
-        } else {
+        let frames = if !at_boundary && !self.commands.is_empty() {
             self.batch.gather_frame(&mut slices)
+        } else if !self.asides.is_empty() {
+            self.batch.gather_message(&mut slices, bytes_max)
+        } else {
+            self.batch.gather(&mut slices, bytes_max)
         };
         if slices.is_empty() {
             return Drained::Dry;
@@ -865,5 +867,28 @@ mod tests {
         assert!(matches!(drainer.drain(usize::MAX), Drained::Dry));
         assert!(drainer.owes_nothing());
         assert_eq!(tap.taken(), [FIRST, SECOND, ASIDE].concat());
+    }
+
+    #[test]
+    fn an_aside_does_not_wait_for_a_pause_between_messages() {
+        for layout in [Layout::OneSegment, Layout::SegmentEach, Layout::ByReference] {
+            let (mut sender, mut drainer, mut spares) = new_pipe(layout);
+            // Each write ends in the middle of a message.
+            let tap = Tap::with_room(3);
+            drainer.connect(tap.clone());
+            for round in 0..4 {
+                while sender.has_room() {
+                    send(&mut sender, &[FIRST, SECOND], layout, &mut spares);
+                }
+                assert!(matches!(drainer.drain(usize::MAX), Drained::Blocked));
+                if round == 0 {
+                    drainer.owe_aside(ASIDE);
+                }
+                *lock(&tap.room) = 10;
+            }
+            assert!(drainer.owes_nothing());
+            let start = [FIRST, SECOND, ASIDE, FIRST, SECOND].concat();
+            assert!(tap.taken().starts_with(&start), "{layout:?}");
+        }
     }
 }

@@ -65,7 +65,10 @@ fn outbound_round(random: &mut Random, sizes: Sizes, steps: usize) {
                 }
             }
             5 if connection.is_some() && !winding_up => {
-                drainer.owe(&oracle.command());
+                match random.below(2) {
+                    0 => drainer.owe(&oracle.command()),
+                    _ => drainer.owe_aside(&oracle.aside()),
+                }
                 work = true;
             }
             6 if connection.is_some() && random.below(4) == 0 && !winding_up => {
@@ -472,6 +475,8 @@ struct Oracle {
     partial: Vec<u8>,
     commands: u32,
     commands_seen: u32,
+    asides: u32,
+    asides_seen: u32,
 }
 
 impl Oracle {
@@ -481,6 +486,14 @@ impl Oracle {
         let mut header = [0; 9];
         let length = encode_command_header(4, &mut header);
         [&header[..length], &self.commands.to_be_bytes()].concat()
+    }
+
+    /// The next aside: a command too, but one that may not come between the parts of a message.
+    fn aside(&mut self) -> Vec<u8> {
+        self.asides += 1;
+        let mut header = [0; 9];
+        let length = encode_command_header(5, &mut header);
+        [&header[..length], &self.asides.to_be_bytes(), &[0]].concat()
     }
 
     /// Reads what the connection took since the last look.
@@ -494,6 +507,14 @@ impl Oracle {
             }
             let rest = self.partial.split_off(end);
             let taken = std::mem::replace(&mut self.partial, rest);
+            if header.is_command() && header.body_bytes == 5 {
+                let number = taken[header.header_bytes..end - 1].try_into().unwrap();
+                let number = u32::from_be_bytes(number);
+                assert!(number > self.asides_seen, "asides keep their order");
+                assert_eq!(self.parts, 0, "an aside stands between two messages");
+                self.asides_seen = number;
+                continue;
+            }
             if header.is_command() {
                 let number = u32::from_be_bytes(taken[header.header_bytes..].try_into().unwrap());
                 assert!(number > self.commands_seen, "commands keep their order");
