@@ -77,7 +77,7 @@ impl Subscribers {
         if let Some(news) = &mut self.news {
             let repeated = news.verbosity == Verbosity::All;
             if change == Change::Last || repeated && change == Change::More {
-                news.topic(topic, false, change == Change::Last);
+                news.topic(topic, false, false);
             }
         }
     }
@@ -99,7 +99,7 @@ impl Route for Subscribers {
         self.topics.remove_subscriber(key, |topic, last| {
             if let Some(news) = news {
                 if last || news.verbosity == Verbosity::All {
-                    news.topic(topic, false, last);
+                    news.topic(topic, false, false);
                 }
             }
         });
@@ -206,6 +206,9 @@ impl Publisher {
 
     /// Manual mode: changes what the peer gets whose message was received last. False if there is none.
     pub(crate) fn change_last(&mut self, topic: &[u8], wanted: bool) -> bool {
+        if !self.manual {
+            return false;
+        }
         self.catch_up();
         let last = self.send.route.news.as_ref().and_then(|news| news.last);
         let Some(key) = last.and_then(|pipe| self.send.key_of(pipe)) else {
@@ -353,8 +356,8 @@ pub(crate) struct News {
     pub(crate) verbosity: Verbosity,
     /// Topics with news, and messages, in order.
     queue: VecDeque<Item>,
-    /// The latest change of each topic in the queue.
-    changes: HashMap<Bytes, Pending>,
+    /// What changed of each topic in the queue. Items of the queue with another number are void.
+    changes: HashMap<Bytes, Changed>,
     number: u64,
     /// Messages in the queue.
     messages: usize,
@@ -363,18 +366,20 @@ pub(crate) struct News {
     last: Option<PipeId>,
 }
 
-/// The latest change of a topic, which the application has not received.
-struct Pending {
-    wanted: bool,
-    /// The application has never received anything of the topic since it came up.
-    fresh: bool,
-    /// The number of its item in the queue: older items are void.
-    number: u64,
-}
-
 enum Item {
     Topic(Bytes, u64),
     Message(PipeId, Message),
+}
+
+/// What changed of a topic since the application received news of it.
+#[derive(Clone, Copy)]
+struct Changed {
+    /// Number of the topic's item in the queue.
+    number: u64,
+    /// Subscriptions less ends of them; never 0.
+    balance: i64,
+    /// The application knows of a subscription to the topic.
+    known: bool,
 }
 
 impl News {
@@ -400,32 +405,38 @@ impl News {
         self.queue.push_back(Item::Message(pipe, message));
     }
 
-    /// Only the latest change of a topic counts, so the queue is never longer than there are topics. `edge` says that it is
-    /// the first subscription, or the end of the last one: what began and ended before the application has received
-    /// anything of it is nothing. Where it receives such changes only, one and its contrary are nothing either way round.
-    fn topic(&mut self, topic: &[u8], wanted: bool, edge: bool) {
-        let mut fresh = wanted && edge;
-        if let Some(pending) = self.changes.remove(topic) {
-            let contrary = pending.wanted != wanted;
-            let void = contrary && self.verbosity == Verbosity::Changes || pending.fresh && !wanted && edge;
-            if void {
-                return;
-            }
-            fresh = pending.fresh;
+    /// A subscription and its end are nothing, if the application has received neither. So the queue is never longer than
+    /// there are topics that somebody holds, or that the application believes somebody to hold. `first` says that nobody
+    /// held the topic before.
+    fn topic(&mut self, topic: &[u8], wanted: bool, first: bool) {
+        let step = if wanted { 1 } else { -1 };
+        let pending = self.changes.remove(topic);
+        let known = pending.map_or(!first, |pending| pending.known);
+        let balance = match self.verbosity {
+            // The end of the last one is the end of all, and one of several subscriptions says as much as they all do.
+            Verbosity::Subscriptions if wanted || known => step,
+            Verbosity::Subscriptions => 0,
+            // Whoever is told of each counts them.
+            Verbosity::Changes | Verbosity::All => pending.map_or(0, |pending| pending.balance) + step,
+        };
+        if balance == 0 {
+            return;
         }
         self.number += 1;
         let topic = Bytes::copy_from_slice(topic);
-        let change = Pending {
-            wanted,
-            fresh,
+        let changed = Changed {
             number: self.number,
+            balance,
+            known,
         };
-        self.changes.insert(topic.clone(), change);
+        self.changes.insert(topic.clone(), changed);
         self.queue.push_back(Item::Topic(topic, self.number));
         if self.queue.len() > 64 + 2 * (self.changes.len() + self.messages) {
             let changes = &self.changes;
             self.queue.retain(|item| match item {
-                Item::Topic(topic, number) => changes.get(topic).is_some_and(|it| it.number == *number),
+                Item::Topic(topic, number) => changes
+                    .get(topic)
+                    .is_some_and(|changed| changed.number == *number),
                 Item::Message(..) => true,
             });
         }
@@ -440,10 +451,21 @@ impl News {
                     return Some(message);
                 }
                 Item::Topic(topic, number) => {
-                    if self.changes.get(&topic).is_some_and(|it| it.number == number) {
-                        let change = self.changes.remove(&topic)?;
-                        return Some(subscription(change.wanted, &topic));
+                    let Some(changed) = self.changes.get_mut(&topic).filter(|it| it.number == number) else {
+                        continue;
+                    };
+                    let wanted = changed.balance > 0;
+                    changed.balance -= changed.balance.signum();
+                    changed.known |= wanted;
+                    let message = subscription(wanted, &topic);
+                    if changed.balance == 0 {
+                        self.changes.remove(&topic);
+                    } else {
+                        self.queue.push_front(Item::Topic(topic, number));
                     }
+                    // In manual mode this is the word of a peer that is gone: there is nobody to answer.
+                    self.last = None;
+                    return Some(message);
                 }
             }
         }
@@ -468,46 +490,73 @@ mod tests {
         let mut news = News::new(Verbosity::Changes, 10);
         news.topic(b"a", true, true);
         news.topic(b"b", true, true);
-        news.topic(b"a", false, true);
+        news.topic(b"a", false, false);
         assert_eq!(all(&mut news), [b"\x01b"]);
         news.topic(b"a", true, true);
         assert_eq!(all(&mut news), [b"\x01a"]);
-        news.topic(b"a", false, true);
+        news.topic(b"a", false, false);
         news.topic(b"a", true, true);
         assert!(all(&mut news).is_empty());
     }
 
     #[test]
-    fn who_sees_every_subscription_sees_the_latest_of_each_topic() {
-        for verbosity in [Verbosity::Subscriptions, Verbosity::All] {
-            let mut news = News::new(verbosity, 10);
-            news.topic(b"a", true, true);
-            news.topic(b"a", true, false);
-            assert_eq!(all(&mut news), [b"\x01a"]);
-            // Known to the application by now, so its end is news, and its return too.
-            news.topic(b"a", false, true);
-            news.topic(b"a", true, true);
-            assert_eq!(all(&mut news), [b"\x01a"]);
-            news.topic(b"a", false, true);
-            assert_eq!(all(&mut news), [b"\x00a"]);
-            // Came and went unseen.
-            news.topic(b"b", true, true);
-            news.topic(b"b", true, false);
-            news.topic(b"b", false, true);
-            assert!(all(&mut news).is_empty());
-        }
+    fn whoever_is_told_of_each_subscription_can_count_them() {
+        let mut news = News::new(Verbosity::All, 10);
+        news.topic(b"a", true, true);
+        news.topic(b"b", true, true);
+        news.topic(b"a", true, false);
+        assert_eq!(all(&mut news), [b"\x01b", b"\x01a", b"\x01a"]);
+        news.topic(b"a", false, false);
+        news.topic(b"a", false, false);
+        news.topic(b"a", true, true);
+        assert_eq!(all(&mut news), [b"\x00a"]);
     }
 
     #[test]
-    fn topics_that_come_and_go_unseen_leave_nothing() {
+    fn the_end_of_the_last_subscription_is_told_to_whoever_knows_of_one() {
+        let mut news = News::new(Verbosity::Subscriptions, 10);
+        news.topic(b"a", true, true);
+        news.topic(b"a", true, false);
+        assert_eq!(all(&mut news), [b"\x01a"]);
+        news.topic(b"a", true, false);
+        news.topic(b"a", false, false);
+        news.topic(b"b", true, true);
+        news.topic(b"b", false, false);
+        assert_eq!(all(&mut news), [b"\x00a"]);
+    }
+
+    #[test]
+    fn news_of_a_peer_that_is_gone_cannot_be_answered() {
+        let mut news = News::new(Verbosity::Changes, 10);
+        news.message(1, Message::from("\x01a"));
+        news.topic(b"b", false, false);
+        news.take();
+        assert_eq!(news.last, Some(1));
+        news.take();
+        assert_eq!(news.last, None);
+    }
+
+    #[test]
+    fn the_queue_stays_as_short_as_the_topics_are_few() {
         for verbosity in [Verbosity::Changes, Verbosity::Subscriptions, Verbosity::All] {
             let mut news = News::new(verbosity, 10);
-            for number in 0..10_000_u32 {
-                news.topic(&number.to_be_bytes(), true, true);
-                news.topic(&number.to_be_bytes(), false, true);
+            for held in 0..7_u32 {
+                news.topic(&held.to_be_bytes(), true, true);
             }
-            assert!(news.queue.len() <= 65, "{} with {verbosity:?}", news.queue.len());
-            assert!(news.changes.is_empty());
+            for round in 7..10_000_u32 {
+                let topic = round.to_be_bytes();
+                news.topic(&topic, true, true);
+                news.topic(&topic, false, false);
+                // Again and again the same one, so that its older items are void.
+                news.topic(&topic[3..], true, true);
+                news.topic(&topic[3..], false, false);
+            }
+            assert!(
+                news.queue.len() <= 64 + 3 * 7 && news.changes.len() == 7,
+                "{} items with {verbosity:?}",
+                news.queue.len()
+            );
+            assert_eq!(all(&mut news).len(), 7);
         }
     }
 
