@@ -48,7 +48,8 @@ on_every_transport! {
                 }));
             }
             for pusher in 0..PUSHERS {
-                let mut push = PushSocket::new(&context);
+                // Patient with receivers that get no turn for a while because everybody is so busy.
+                let mut push = PushSocket::builder(&context).linger(TEST_DEADLINE).linger_max(TEST_DEADLINE).build().unwrap();
                 for endpoint in &endpoints {
                     push.connect(endpoint).unwrap();
                 }
@@ -76,7 +77,8 @@ on_every_transport! {
                 let (context, endpoint) = (context.clone(), endpoint.clone());
                 std::thread::spawn(move || {
                     for life in 0..50 {
-                        let mut push = PushSocket::new(&context);
+                        let mut push =
+                            PushSocket::builder(&context).linger(TEST_DEADLINE).linger_max(TEST_DEADLINE).build().unwrap();
                         push.connect(&endpoint).unwrap();
                         for number in 0..20 {
                             send_number(&mut push, (thread * 50 + life) * 20 + number);
