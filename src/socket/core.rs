@@ -290,6 +290,8 @@ impl SocketCore {
         if let Some(io) = io {
             io.post(ToReactor::Undial { pipe });
         }
+        // Somebody in this context may wait for the place that a PAIR has now.
+        self.link.neighbours().on_vacancy();
         Ok(())
     }
 

@@ -133,6 +133,24 @@ on_every_wire! {
         wait_for_refusal(&monitor);
         exchange(&mut left, &mut right);
     }
+
+    /// Who waits in inproc gets the place also if the peer was of another transport.
+    fn a_place_that_is_given_up_is_taken_by_who_waits_in_inproc(transport) {
+        let context = Context::new();
+        let mut left = eager(&context);
+        let monitor = left.monitor();
+        let name = Transport::Inproc.fresh();
+        left.bind(name.as_str()).unwrap();
+        let mut right = eager(&context);
+        let endpoint = right.bind(transport.wildcard()).unwrap();
+        left.connect(&endpoint).unwrap();
+        exchange(&mut left, &mut right);
+        let mut third = eager(&context);
+        third.connect(name.as_str()).unwrap();
+        wait_for_refusal(&monitor);
+        left.disconnect(&endpoint).unwrap();
+        exchange(&mut left, &mut third);
+    }
 }
 
 /// In inproc nobody tries again: a second peer, of which both sides are told, waits, and what it sends waits with it.
