@@ -1,6 +1,6 @@
 //! The last part of a peer's life: what was accepted is written, within limits of time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Peer;
 use crate::mailbox::ToSocket;
@@ -87,7 +87,13 @@ impl Peer {
             // Progress in this very turn: there may be more even if linger is 0.
             return closing.latest <= now;
         }
-        closing.end() <= now
+        let end = closing.end();
+        if end + LATE < now && closing.latest > now {
+            // This thread had no turn when it was time, and so perhaps nobody had: nothing could move.
+            closing.patience = now + linger;
+            return false;
+        }
+        end <= now
     }
 
     /// The last act: whatever is left is lost, and told.
@@ -131,5 +137,7 @@ impl Peer {
     }
 }
 
+/// A machine that lets this thread wait so long is busy with something else.
+const LATE: Duration = Duration::from_millis(250);
 /// As much as this renews the patience of a closing peer, as a finished message does.
 const PROGRESS_BYTES: u64 = 64 * 1024;
