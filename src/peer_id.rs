@@ -58,6 +58,26 @@ impl PeerId {
     }
 }
 
+impl AsRef<[u8]> for PeerId {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl TryFrom<&str> for PeerId {
+    type Error = InvalidPeerId;
+
+    fn try_from(name: &str) -> Result<PeerId, InvalidPeerId> {
+        PeerId::new(Bytes::copy_from_slice(name.as_bytes()))
+    }
+}
+
+impl From<PeerId> for Bytes {
+    fn from(id: PeerId) -> Bytes {
+        id.0
+    }
+}
+
 /// Shows text as text, and other bytes as their values.
 impl fmt::Display for PeerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -250,7 +250,8 @@ macro_rules! send_methods {
 }
 pub(crate) use send_methods;
 
-/// Receiving from everybody in turn, in all the ways to wait. The type implements [`Incoming`] or has a part that does.
+/// Receiving from everybody in turn, in all the ways to wait. The type implements [`Incoming`] or has a part that does, and
+/// a `tidy` that takes note of peers that are gone in the part that sends: a socket may receive only for a long time.
 macro_rules! receive_methods {
     ($socket:ident, $($half:ident).*) => {
         impl $socket {
@@ -261,6 +262,7 @@ macro_rules! receive_methods {
             #[inline]
             pub fn recv(&mut self) -> Result<Message, RecvError> {
                 if !Incoming::is_ready(&mut (*self)$(.$half)*) {
+                    self.tidy();
                     Incoming::wait(&mut (*self)$(.$half)*, None)?;
                 }
                 Ok(Incoming::take(&mut (*self)$(.$half)*))
@@ -273,6 +275,7 @@ macro_rules! receive_methods {
             #[inline]
             pub fn try_recv(&mut self) -> Result<Message, TryRecvError> {
                 if !Incoming::is_ready(&mut (*self)$(.$half)*) {
+                    self.tidy();
                     Incoming::look(&mut (*self)$(.$half)*)?;
                 }
                 Ok(Incoming::take(&mut (*self)$(.$half)*))
@@ -284,6 +287,7 @@ macro_rules! receive_methods {
             /// [`RecvTimeoutError::Timeout`] if none came in time.
             pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message, RecvTimeoutError> {
                 if !Incoming::is_ready(&mut (*self)$(.$half)*) {
+                    self.tidy();
                     let deadline = Instant::now().checked_add(timeout);
                     Incoming::wait(&mut (*self)$(.$half)*, deadline)?;
                 }
@@ -297,6 +301,7 @@ macro_rules! receive_methods {
             /// # Errors
             /// As for [`recv`](Self::recv).
             pub async fn recv_async(&mut self) -> Result<Message, RecvError> {
+                self.tidy();
                 poll_fn(|task| Incoming::poll_look(&mut (*self)$(.$half)*, task)).await?;
                 Ok(Incoming::take(&mut (*self)$(.$half)*))
             }

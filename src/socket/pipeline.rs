@@ -105,6 +105,8 @@ impl sealed::Sealed for PullSocket {
 }
 
 impl PullSocket {
+    fn tidy(&mut self) {}
+
     fn catch_up(&mut self) {
         self.half.collect();
     }

@@ -268,6 +268,8 @@ impl sealed::Sealed for SubSocket {
 }
 
 impl SubSocket {
+    fn tidy(&mut self) {}
+
     fn catch_up(&mut self) {
         self.receive.collect();
     }

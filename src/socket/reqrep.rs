@@ -85,6 +85,10 @@ impl sealed::Sealed for ReqSocket {
 }
 
 impl ReqSocket {
+    fn tidy(&mut self) {
+        self.asker.send.catch_up();
+    }
+
     fn catch_up(&mut self) {
         self.asker.send.catch_up();
         self.asker.receive.collect();
@@ -248,6 +252,9 @@ impl Outgoing for Asker {
         if self.is_busy() {
             if !self.relaxed {
                 return Err((message, Refusal::WrongState));
+            }
+            if self.send.is_too_large(&message) {
+                return Err((message, Refusal::TooLarge));
             }
             self.give_up();
         }
@@ -434,6 +441,10 @@ impl sealed::Sealed for RepSocket {
 }
 
 impl RepSocket {
+    fn tidy(&mut self) {
+        self.answerer.send.catch_up();
+    }
+
     fn catch_up(&mut self) {
         self.answerer.send.catch_up();
         self.answerer.receive.collect();

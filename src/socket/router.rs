@@ -65,6 +65,10 @@ impl sealed::Sealed for DealerSocket {
 }
 
 impl DealerSocket {
+    fn tidy(&mut self) {
+        self.send.catch_up();
+    }
+
     fn catch_up(&mut self) {
         self.send.catch_up();
         self.receive.collect();
@@ -101,6 +105,11 @@ pub struct DealerReceiver {
 
 receive_methods!(DealerReceiver, half);
 receive_many_method!(DealerReceiver, half);
+
+impl DealerReceiver {
+    /// The part that sends is elsewhere.
+    fn tidy(&mut self) {}
+}
 debug_part!(DealerReceiver);
 
 /// Talks to each of its peers by name.
@@ -236,6 +245,7 @@ macro_rules! receive_from_methods {
             /// # Errors
             /// [`RecvError::IoThreadDied`] if nothing can come any more.
             pub fn recv_from(&mut self) -> Result<(PeerId, Message), RecvError> {
+                self.tidy();
                 self.$half.wait(None)?;
                 Ok(self.$half.take_named())
             }
@@ -245,6 +255,7 @@ macro_rules! receive_from_methods {
             /// # Errors
             /// [`TryRecvError::Empty`] if none is.
             pub fn try_recv_from(&mut self) -> Result<(PeerId, Message), TryRecvError> {
+                self.tidy();
                 self.$half.look()?;
                 Ok(self.$half.take_named())
             }
@@ -257,6 +268,7 @@ macro_rules! receive_from_methods {
                 &mut self,
                 timeout: Duration,
             ) -> Result<(PeerId, Message), RecvTimeoutError> {
+                self.tidy();
                 self.$half.wait(Instant::now().checked_add(timeout))?;
                 Ok(self.$half.take_named())
             }
@@ -268,6 +280,7 @@ macro_rules! receive_from_methods {
             /// # Errors
             /// As for [`recv_from`](Self::recv_from).
             pub async fn recv_from_async(&mut self) -> Result<(PeerId, Message), RecvError> {
+                self.tidy();
                 poll_fn(|task| self.$half.poll_look(task)).await?;
                 Ok(self.$half.take_named())
             }
@@ -295,6 +308,10 @@ impl sealed::Sealed for RouterSocket {
 }
 
 impl RouterSocket {
+    fn tidy(&mut self) {
+        self.send.catch_up();
+    }
+
     fn catch_up(&mut self) {
         self.send.catch_up();
         self.receive.collect();
@@ -344,6 +361,12 @@ pub struct RouterReceiver {
 }
 
 receive_from_methods!(RouterReceiver, half);
+
+impl RouterReceiver {
+    /// The part that sends is elsewhere.
+    fn tidy(&mut self) {}
+}
+
 debug_part!(RouterReceiver);
 
 /// How long a send may wait for room.

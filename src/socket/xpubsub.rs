@@ -64,6 +64,8 @@ impl sealed::Sealed for XPubSocket {
 }
 
 impl XPubSocket {
+    fn tidy(&mut self) {}
+
     /// In manual mode: gives the peer whose message was received last what begins with `topic`.
     ///
     /// # Errors
@@ -143,7 +145,7 @@ impl Incoming for XPubSocket {
 /// assert_eq!(Upstream::of(&Message::from(b"\x00news")), Upstream::Unsubscribe(b"news"));
 /// assert_eq!(Upstream::of(&Message::from("news, please")), Upstream::Other);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Upstream<'a> {
     /// It wants messages that begin with these bytes.
     Subscribe(&'a [u8]),
@@ -233,6 +235,10 @@ impl sealed::Sealed for XSubSocket {
 }
 
 impl XSubSocket {
+    fn tidy(&mut self) {
+        self.send.catch_up();
+    }
+
     fn catch_up(&mut self) {
         self.send.catch_up();
         self.receive.collect();
