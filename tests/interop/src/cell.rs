@@ -3,27 +3,46 @@ use std::fs;
 use std::path::PathBuf;
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::peers::{Library, Pull, Push};
+use zerowire::SocketType;
 
-/// One cell of the matrix: what zerowire does, and over which transport. libzmq does the opposite.
+use crate::deadline::CALL_TIMEOUT;
+use crate::peers::{Library, Peer};
+use crate::side::{Flow, Side};
+use crate::watch::{Happening, Watch};
+
+/// One cell of the matrix: which types talk, what zerowire's part is, and over which transport. Another library has the
+/// other part.
 #[derive(Clone, Copy, Debug)]
 pub struct Cell {
-    /// What zerowire does with messages.
-    pub role: Role,
-    /// Whether zerowire binds and libzmq connects, or the other way round.
+    /// Which types talk.
+    pub pair: Pair,
+    /// Which of the two is zerowire's.
+    pub zerowire: Place,
+    /// Whether zerowire binds and the other side connects, or the other way round.
     pub zerowire_binds: bool,
     /// How they are connected.
     pub transport: Transport,
 }
 
-/// A direction.
+/// Two types that can talk to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// PUSH.
-    Sends,
-    /// PULL.
-    Receives,
+pub struct Pair {
+    /// The one that speaks first, or alone.
+    pub first: SocketType,
+    /// The one that answers, if it can.
+    pub second: SocketType,
+}
+
+/// One of the two sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The one that speaks first, or alone.
+    First,
+    /// The one that answers, if it can.
+    Second,
 }
 
 /// How two peers are connected.
@@ -37,46 +56,240 @@ pub enum Transport {
     Abstract,
 }
 
+/// Two sides that are connected and can talk.
+pub struct Joined {
+    /// Where.
+    pub endpoint: String,
+    /// The connection events of zerowire's socket.
+    watch: Watch,
+}
+
+impl Pair {
+    /// Who may speak when.
+    pub fn flow(self) -> Flow {
+        match self.second {
+            SocketType::Sub | SocketType::XSub | SocketType::Pull => Flow::OneWay,
+            _ if self.first == SocketType::Req => Flow::InTurns,
+            _ => Flow::BothWays,
+        }
+    }
+
+    fn at(self, place: Place) -> SocketType {
+        match place {
+            Place::First => self.first,
+            Place::Second => self.second,
+        }
+    }
+}
+
+impl Place {
+    /// The other one.
+    pub fn other(self) -> Place {
+        match self {
+            Place::First => Place::Second,
+            Place::Second => Place::First,
+        }
+    }
+
+    /// What routers call the socket in this place.
+    pub fn name(self) -> &'static str {
+        match self {
+            Place::First => "the first",
+            Place::Second => "the second",
+        }
+    }
+}
+
 impl Cell {
-    /// Who sends.
-    pub fn sender(&self) -> Library {
-        match self.role {
-            Role::Sends => Library::Zerowire,
-            Role::Receives => Library::Libzmq,
+    /// Whose socket is in a place, if the other library is libzmq.
+    pub fn library(&self, place: Place) -> Library {
+        match place == self.zerowire {
+            true => Library::Zerowire,
+            false => Library::Libzmq,
         }
     }
 
-    /// Who receives.
-    pub fn receiver(&self) -> Library {
-        match self.role {
-            Role::Sends => Library::Libzmq,
-            Role::Receives => Library::Zerowire,
+    /// The type of the socket in a place.
+    pub fn socket_type(&self, place: Place) -> SocketType {
+        self.pair.at(place)
+    }
+
+    /// Who binds.
+    pub fn binder(&self) -> Place {
+        match self.zerowire_binds {
+            true => self.zerowire,
+            false => self.zerowire.other(),
         }
     }
 
-    /// Whether the side that sends is the one that binds.
-    pub fn sender_binds(&self) -> bool {
-        self.zerowire_binds == (self.role == Role::Sends)
+    /// Makes both sockets.
+    pub fn sides(&self) -> (Side, Side) {
+        (self.side(Place::First), self.side(Place::Second))
     }
 
-    /// Makes both sockets, to set options before [`join`](Cell::join).
-    pub fn sockets(&self) -> (Push, Pull) {
-        (Push::new(self.sender()), Pull::new(self.receiver()))
+    /// Makes both sockets, the one that is not zerowire's by `other`, from its type and name.
+    pub fn sides_with(&self, other: impl Fn(SocketType, &str) -> Box<dyn Peer>) -> (Side, Side) {
+        let side = |place: Place| match place == self.zerowire {
+            true => self.side(place),
+            false => self.side_of(place, other(self.socket_type(place), place.name())),
+        };
+        (side(Place::First), side(Place::Second))
     }
 
-    /// Binds one socket at a fresh endpoint, connects the other to it, and returns the endpoint.
-    pub fn join(&self, push: &mut Push, pull: &mut Pull, scratch: &Scratch) -> String {
-        let wildcard = self.transport.fresh(scratch);
-        if self.sender_binds() {
-            let endpoint = push.bind(&wildcard);
-            pull.connect(&endpoint);
-            endpoint
+    /// Makes the socket in a place.
+    pub fn side(&self, place: Place) -> Side {
+        let peer = self
+            .library(place)
+            .named_socket(self.socket_type(place), place.name());
+        self.side_of(place, peer)
+    }
+
+    /// Gives a socket its place.
+    pub fn side_of(&self, place: Place, peer: Box<dyn Peer>) -> Side {
+        let other = place.other();
+        Side::new(
+            peer,
+            self.socket_type(place),
+            self.socket_type(other),
+            other.name(),
+        )
+    }
+
+    /// Binds one socket at a fresh endpoint, connects the other to it, and waits until they can talk. A subscriber
+    /// subscribes to everything.
+    pub fn join(&self, first: &mut Side, second: &mut Side, scratch: &Scratch) -> Joined {
+        let zerowire = match self.zerowire {
+            Place::First => &first.peer,
+            Place::Second => &second.peer,
+        };
+        let mut joined = Joined {
+            endpoint: self.transport.fresh(scratch),
+            watch: zerowire.watch(),
+        };
+        self.subscribe(second);
+        let (binder, connector) = self.by_bind_side(first, second);
+        joined.endpoint = binder.peer.bind(&joined.endpoint);
+        connector.peer.connect(&joined.endpoint);
+        joined.watch.wait_for_handshakes(1);
+        self.wait_until_heard(first, second);
+        joined
+    }
+
+    /// Binds the socket that is not zerowire's where zerowire's is already connecting to, and waits until they can talk.
+    /// `watch` has zerowire's events.
+    pub fn join_bound_at(&self, endpoint: &str, watch: Watch, first: &mut Side, second: &mut Side) -> Joined {
+        self.subscribe(second);
+        let (binder, _) = self.by_bind_side(first, second);
+        binder.peer.bind(endpoint);
+        watch.wait_for(&Happening::HandshakeSucceeded);
+        self.wait_until_heard(first, second);
+        Joined {
+            endpoint: endpoint.into(),
+            watch,
+        }
+    }
+
+    /// Lets a new socket take the place of the one that is bound, which goes first.
+    pub fn replace_binder(&self, joined: &mut Joined, first: &mut Side, second: &mut Side) {
+        let place = self.binder();
+        let (binder, _) = self.by_bind_side(first, second);
+        *binder = self.side(place);
+        if place == Place::Second {
+            self.subscribe(binder);
+        }
+        if self.zerowire_binds {
+            joined.watch = binder.peer.watch();
         } else {
-            let endpoint = pull.bind(&wildcard);
-            push.connect(&endpoint);
-            endpoint
+            joined.watch.wait_for(&Happening::Disconnected);
+        }
+        binder.peer.bind(&joined.endpoint);
+        joined.watch.wait_for(&Happening::HandshakeSucceeded);
+        self.wait_until_heard(first, second);
+    }
+
+    /// Sends `count` messages of certain sizes from the first side to the second, which answers each if the pair can. The
+    /// first side is up to `ahead` messages ahead of the answers, or one if the types have it so.
+    pub fn converse(
+        &self,
+        first: &mut Side,
+        second: &mut Side,
+        (count, ahead): (u64, u64),
+        size: impl Fn(u64) -> usize + Sync,
+    ) {
+        let flow = self.pair.flow();
+        let ahead = if flow == Flow::InTurns { 1 } else { ahead };
+        let size = &size;
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                for index in 0..count + ahead {
+                    if let (Some(answer), false) = (index.checked_sub(ahead), flow == Flow::OneWay) {
+                        if answer < count {
+                            first.hear_payload(!answer, size(answer));
+                        }
+                    }
+                    if index < count {
+                        first.say_payload(index, size(index));
+                    }
+                }
+            });
+            for index in 0..count {
+                second.hear_payload(index, size(index));
+                if flow != Flow::OneWay {
+                    second.say_payload(!index, size(index));
+                }
+            }
+        });
+    }
+
+    fn subscribe(&self, second: &mut Side) {
+        if is_subscriber(self.pair.second) {
+            second.peer.subscribe(b"");
         }
     }
+
+    /// A publisher of zerowire knows its subscribers, and a subscriber of zerowire knows that the other library has heard
+    /// it, though not that the other application has. That shows when something arrives.
+    fn wait_until_heard(&self, first: &mut Side, second: &mut Side) {
+        let (zerowire, other) = match self.zerowire {
+            Place::First => (first, second),
+            Place::Second => (second, first),
+        };
+        let end = Instant::now() + CALL_TIMEOUT;
+        while !zerowire.peer.knows_subscriptions(TURN) {
+            other.peer.catch_up();
+            assert!(Instant::now() < end, "{self:?}: nobody hears of subscriptions");
+        }
+        if !is_subscriber(self.pair.second) || self.zerowire == Place::First {
+            return;
+        }
+        for number in 0..100u32 {
+            let knock = [b"knock".to_vec(), number.to_le_bytes().to_vec()];
+            other.say(&knock);
+            while let Some(heard) = zerowire.peer.recv_timeout(KNOCK_TIMEOUT) {
+                if heard == knock {
+                    return;
+                }
+            }
+        }
+        panic!("{self:?}: the publisher does not hear of the subscriber");
+    }
+
+    fn by_bind_side<'a>(&self, first: &'a mut Side, second: &'a mut Side) -> (&'a mut Side, &'a mut Side) {
+        match self.binder() {
+            Place::First => (first, second),
+            Place::Second => (second, first),
+        }
+    }
+}
+
+/// How long one side is waited for before the other has to be looked at.
+const TURN: Duration = Duration::from_millis(5);
+
+/// How long a message to a subscriber may take before it is taken for lost.
+const KNOCK_TIMEOUT: Duration = CALL_TIMEOUT.checked_div(60).expect("not by zero");
+
+fn is_subscriber(socket_type: SocketType) -> bool {
+    matches!(socket_type, SocketType::Sub | SocketType::XSub)
 }
 
 impl Transport {
@@ -130,40 +343,164 @@ fn unique(name: &str) -> String {
     )
 }
 
-/// Runs each behaviour, a function of [`Cell`](crate::Cell), over the whole matrix: a module per behaviour with a test
-/// per cell. The watchdog of a cell is armed here.
+/// Runs each behaviour, a function of [`Cell`](crate::Cell), over a matrix: a module per behaviour, in it a module for each
+/// part that zerowire has in a pair of types, in it a test for each bind side and transport. The watchdog of a cell is armed
+/// here.
+///
+/// `every_pair:` is what it says, over tcp and ipc; `every_pair_zerowire_connects:` the half of it where the other library
+/// binds; `push_pull:` is that pair alone, over all transports.
 #[macro_export]
 macro_rules! matrix {
-    ($($behaviour:ident),+ $(,)?) => {$(
+    (every_pair: $($behaviour:ident),+ $(,)?) => {$(
         mod $behaviour {
-            $crate::matrix! { @cells $behaviour
-                zerowire_binds_and_sends_over_tcp: Sends true Tcp,
-                zerowire_binds_and_sends_over_ipc: Sends true Ipc,
-                zerowire_binds_and_sends_over_abstract_ipc: Sends true Abstract,
-                zerowire_connects_and_sends_over_tcp: Sends false Tcp,
-                zerowire_connects_and_sends_over_ipc: Sends false Ipc,
-                zerowire_connects_and_sends_over_abstract_ipc: Sends false Abstract,
-                zerowire_binds_and_receives_over_tcp: Receives true Tcp,
-                zerowire_binds_and_receives_over_ipc: Receives true Ipc,
-                zerowire_binds_and_receives_over_abstract_ipc: Receives true Abstract,
-                zerowire_connects_and_receives_over_tcp: Receives false Tcp,
-                zerowire_connects_and_receives_over_ipc: Receives false Ipc,
-                zerowire_connects_and_receives_over_abstract_ipc: Receives false Abstract,
+            $crate::every_role! { matrix @tcp_and_ipc $behaviour }
+        }
+    )+};
+    (every_pair_zerowire_connects: $($behaviour:ident),+ $(,)?) => {$(
+        mod $behaviour {
+            $crate::every_role! { matrix @connecting $behaviour }
+        }
+    )+};
+    (push_pull: $($behaviour:ident),+ $(,)?) => {$(
+        mod $behaviour {
+            $crate::matrix! { @all_transports $behaviour
+                zerowire_push_with_pull: Push Pull First,
+                zerowire_pull_with_push: Push Pull Second,
             }
         }
     )+};
-    (@cells $behaviour:ident $($name:ident: $role:ident $binds:literal $transport:ident,)+) => {$(
+    (@tcp_and_ipc $behaviour:ident $($role:ident: $first:ident $second:ident $place:ident,)+) => {$(
+        mod $role {
+            $crate::matrix! { @cells $behaviour $role $first $second $place
+                zerowire_binds_over_tcp: true Tcp,
+                zerowire_binds_over_ipc: true Ipc,
+                zerowire_connects_over_tcp: false Tcp,
+                zerowire_connects_over_ipc: false Ipc,
+            }
+        }
+    )+};
+    (@connecting $behaviour:ident $($role:ident: $first:ident $second:ident $place:ident,)+) => {$(
+        mod $role {
+            $crate::matrix! { @cells $behaviour $role $first $second $place
+                zerowire_connects_over_tcp: false Tcp,
+                zerowire_connects_over_ipc: false Ipc,
+            }
+        }
+    )+};
+    (@all_transports $behaviour:ident $($role:ident: $first:ident $second:ident $place:ident,)+) => {$(
+        mod $role {
+            $crate::matrix! { @cells $behaviour $role $first $second $place
+                zerowire_binds_over_tcp: true Tcp,
+                zerowire_binds_over_ipc: true Ipc,
+                zerowire_binds_over_abstract_ipc: true Abstract,
+                zerowire_connects_over_tcp: false Tcp,
+                zerowire_connects_over_ipc: false Ipc,
+                zerowire_connects_over_abstract_ipc: false Abstract,
+            }
+        }
+    )+};
+    (@cells $behaviour:ident $role:ident $first:ident $second:ident $place:ident
+        $($name:ident: $binds:literal $transport:ident,)+
+    ) => {$(
         #[test]
         fn $name() {
             let _deadline = $crate::Deadline::start(
-                concat!(stringify!($behaviour), "::", stringify!($name)),
+                concat!(stringify!($behaviour), "::", stringify!($role), "::", stringify!($name)),
                 4 * $crate::CALL_TIMEOUT,
             );
-            super::$behaviour($crate::Cell {
-                role: $crate::Role::$role,
+            super::super::$behaviour($crate::Cell {
+                pair: $crate::Pair {
+                    first: zerowire::SocketType::$first,
+                    second: zerowire::SocketType::$second,
+                },
+                zerowire: $crate::Place::$place,
                 zerowire_binds: $binds,
                 transport: $crate::Transport::$transport,
             });
         }
     )+};
+}
+
+/// Gives another macro of this crate the table of all pairs of types and zerowire's part in each.
+///
+/// Where both parts are the same there is one row. Of two routers zerowire's speaks first, because it can tell when it
+/// knows the other.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! every_role {
+    ($then:ident $($arguments:tt)*) => {
+        $crate::$then! { $($arguments)*
+            zerowire_pub_with_sub: Pub Sub First,
+            zerowire_sub_with_pub: Pub Sub Second,
+            zerowire_pub_with_xsub: Pub XSub First,
+            zerowire_xsub_with_pub: Pub XSub Second,
+            zerowire_xpub_with_sub: XPub Sub First,
+            zerowire_sub_with_xpub: XPub Sub Second,
+            zerowire_xpub_with_xsub: XPub XSub First,
+            zerowire_xsub_with_xpub: XPub XSub Second,
+            zerowire_req_with_rep: Req Rep First,
+            zerowire_rep_with_req: Req Rep Second,
+            zerowire_req_with_router: Req Router First,
+            zerowire_router_with_req: Req Router Second,
+            zerowire_dealer_with_rep: Dealer Rep First,
+            zerowire_rep_with_dealer: Dealer Rep Second,
+            zerowire_dealer_with_dealer: Dealer Dealer First,
+            zerowire_dealer_with_router: Dealer Router First,
+            zerowire_router_with_dealer: Dealer Router Second,
+            zerowire_router_with_router: Router Router First,
+            zerowire_pair_with_pair: Pair Pair First,
+            zerowire_push_with_pull: Push Pull First,
+            zerowire_pull_with_push: Push Pull Second,
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! table_of_roles {
+    ($($role:ident: $first:ident $second:ident $place:ident,)+) => {
+        /// All pairs of types, and zerowire's part in each.
+        pub const ROLES: &[(Pair, Place)] = &[$((
+            Pair {
+                first: SocketType::$first,
+                second: SocketType::$second,
+            },
+            Place::$place,
+        )),+];
+    };
+}
+
+every_role! { table_of_roles }
+
+/// All types.
+pub const TYPES: [SocketType; 11] = [
+    SocketType::Pair,
+    SocketType::Pub,
+    SocketType::Sub,
+    SocketType::Req,
+    SocketType::Rep,
+    SocketType::Dealer,
+    SocketType::Router,
+    SocketType::Pull,
+    SocketType::Push,
+    SocketType::XPub,
+    SocketType::XSub,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_every_pair_of_compatible_types_and_no_other() {
+        for zerowire in TYPES {
+            for other in TYPES {
+                let rows = ROLES
+                    .iter()
+                    .filter(|(pair, place)| (pair.at(*place), pair.at(place.other())) == (zerowire, other));
+                let expected = zerowire.accepts(other).into();
+                assert_eq!(rows.count(), expected, "zerowire's {zerowire} with {other}");
+            }
+        }
+    }
 }

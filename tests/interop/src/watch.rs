@@ -81,6 +81,18 @@ impl Watch {
         }
     }
 
+    /// Waits until `wanted` has happened, whatever happens before.
+    #[track_caller]
+    pub fn wait_for(&self, wanted: &Happening) {
+        loop {
+            match self.next(CALL_TIMEOUT) {
+                Some(happening) if happening == *wanted => return,
+                Some(_) => {}
+                None => panic!("no {wanted:?} within {CALL_TIMEOUT:?}"),
+            }
+        }
+    }
+
     /// Waits for a failed handshake and returns zerowire's reason for it; the failure must come from zerowire.
     #[track_caller]
     pub fn wait_for_refusal(&self) -> zerowire::Reason {

@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use zerowire_interop::{
-    CALL_TIMEOUT, Deadline, Library, Pull, Push, Scratch, Transport, assert_payload, payload,
-};
+use zerowire::SocketType;
+use zerowire_interop::{CALL_TIMEOUT, Deadline, Library, Scratch, Transport, assert_payload, payload};
 
 /// One socket deals tasks out to workers of both libraries, another collects their results.
 #[track_caller]
@@ -17,7 +16,7 @@ fn a_mixed_pipeline_loses_and_doubles_nothing(ventilator: Library, sink: Library
     const WORKERS: u64 = 8;
     let _deadline = Deadline::start("a mixed pipeline", 4 * CALL_TIMEOUT);
     let scratch = Scratch::new();
-    let (mut ventilator, mut sink) = (Push::new(ventilator), Pull::new(sink));
+    let (mut ventilator, mut sink) = (ventilator.socket(SocketType::Push), sink.socket(SocketType::Pull));
     let watch = ventilator.watch();
     let tasks = ventilator.bind(&transport.fresh(&scratch));
     let results = sink.bind(&transport.fresh(&scratch));
@@ -38,14 +37,14 @@ fn a_mixed_pipeline_loses_and_doubles_nothing(ventilator: Library, sink: Library
     watch.wait_for_handshakes(WORKERS as usize);
     let sender = thread::spawn(move || {
         for task in 0..TASKS {
-            ventilator.send_parts(&[task.to_le_bytes().to_vec(), payload(task, task_size(task))]);
+            ventilator.send(&[task.to_le_bytes().to_vec(), payload(task, task_size(task))]);
         }
     });
 
     let mut seen = vec![false; TASKS as usize];
     let mut latest: HashMap<u64, u64> = HashMap::new();
     for _ in 0..TASKS {
-        let parts = sink.recv_parts();
+        let parts = sink.recv();
         let [task, body, worker] = parts.as_slice() else {
             panic!("a result of {} parts", parts.len())
         };
@@ -72,13 +71,13 @@ fn a_mixed_pipeline_loses_and_doubles_nothing(ventilator: Library, sink: Library
 }
 
 fn work(number: u64, library: Library, tasks: &str, results: &str, done: &AtomicBool) {
-    let (mut pull, mut push) = (Pull::new(library), Push::new(library));
+    let (mut pull, mut push) = (library.socket(SocketType::Pull), library.socket(SocketType::Push));
     pull.connect(tasks);
     push.connect(results);
     while !done.load(Ordering::Relaxed) {
-        if let Some(mut parts) = pull.recv_parts_timeout(Duration::from_millis(20)) {
+        if let Some(mut parts) = pull.recv_timeout(Duration::from_millis(20)) {
             parts.push(number.to_le_bytes().to_vec());
-            push.send_parts(&parts);
+            push.send(&parts);
         }
     }
 }
@@ -129,7 +128,7 @@ fn peers_that_come_send_and_go_lose_nothing(receiver: Library, transport: Transp
     const MESSAGES: u64 = 100;
     let _deadline = Deadline::start("peers that come and go", 4 * CALL_TIMEOUT);
     let scratch = Scratch::new();
-    let mut pull = Pull::new(receiver);
+    let mut pull = receiver.socket(SocketType::Pull);
     let endpoint = pull.bind(&transport.fresh(&scratch));
     let lanes: Vec<_> = (0..LANES)
         .map(|lane| {
@@ -141,16 +140,12 @@ fn peers_that_come_send_and_go_lose_nothing(receiver: Library, transport: Transp
                     } else {
                         Library::Libzmq
                     };
-                    let mut push = Push::new(library);
+                    let mut push = library.socket(SocketType::Push);
                     push.connect(&endpoint);
                     let visitor = lane * VISITS + visit;
                     for index in 0..MESSAGES {
                         let body = payload(visitor << 32 | index, 50);
-                        push.send_parts(&[
-                            visitor.to_le_bytes().to_vec(),
-                            index.to_le_bytes().to_vec(),
-                            body,
-                        ]);
+                        push.send(&[visitor.to_le_bytes().to_vec(), index.to_le_bytes().to_vec(), body]);
                     }
                 }
             })
@@ -158,7 +153,7 @@ fn peers_that_come_send_and_go_lose_nothing(receiver: Library, transport: Transp
         .collect();
     let mut expected: HashMap<u64, u64> = HashMap::new();
     for _ in 0..LANES * VISITS * MESSAGES {
-        let parts = pull.recv_parts();
+        let parts = pull.recv();
         let (visitor, index) = (number(&parts[0]), number(&parts[1]));
         let next = expected.entry(visitor).or_default();
         assert_eq!(index, *next, "order of visitor {visitor}");

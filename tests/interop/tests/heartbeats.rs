@@ -1,17 +1,17 @@
-//! libzmq's PING is answered, so that a quiet connection with heartbeats stays up.
+//! libzmq's PING is answered, so that a quiet connection with heartbeats stays up, and disturbs no traffic.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use zerowire::SocketType;
 use zerowire_interop::{
-    CALL_TIMEOUT, Cell, Deadline, Happening, Library, Libzmq, Scratch, assert_payload, matrix, payload,
+    CALL_TIMEOUT, Cell, Deadline, Flow, Happening, Libzmq, Peer, Place, ROLES, Scratch, Side, Transport,
+    Watch, matrix,
 };
 
 matrix! {
-    a_quiet_connection_outlives_the_heartbeat_timeout,
-    pings_between_messages_disturb_nothing,
+    every_pair: pings_between_messages_disturb_nothing,
 }
 
 /// How often libzmq sends a PING.
@@ -19,42 +19,79 @@ const INTERVAL_MS: i32 = 50;
 /// How long it waits for anything to come back; long enough for a busy machine.
 const TIMEOUT_MS: i32 = 1000;
 /// How long the connection must stay up: an unanswered PING would have ended it long before.
-const QUIET: Duration = Duration::from_millis(2000);
+const QUIET: Duration = Duration::from_millis(2500);
 
-fn a_quiet_connection_outlives_the_heartbeat_timeout(cell: Cell) {
+#[test]
+fn quiet_connections_of_every_pair_outlive_the_heartbeat_timeout_over_tcp() {
+    quiet_connections_of_every_pair_outlive_the_heartbeat_timeout(Transport::Tcp);
+}
+
+#[test]
+fn quiet_connections_of_every_pair_outlive_the_heartbeat_timeout_over_ipc() {
+    quiet_connections_of_every_pair_outlive_the_heartbeat_timeout(Transport::Ipc);
+}
+
+/// All at once, because they have to be waited for.
+#[track_caller]
+fn quiet_connections_of_every_pair_outlive_the_heartbeat_timeout(transport: Transport) {
+    let _deadline = Deadline::start("quiet connections", 4 * CALL_TIMEOUT);
     let scratch = Scratch::new();
-    let (mut push, mut pull) = cell.sockets();
-    let (libzmq, watch) = match cell.sender() {
-        Library::Libzmq => (push.libzmq(), push.watch()),
-        Library::Zerowire => (pull.libzmq(), pull.watch()),
-    };
-    with_heartbeats(libzmq.expect("one side is libzmq"), INTERVAL_MS);
-    cell.join(&mut push, &mut pull, &scratch);
-    watch.wait_for_handshakes(1);
-    watch.assert_quiet(QUIET);
-    push.send(&payload(1, 100));
-    assert_payload(&pull.recv(), 1, 100);
-    watch.assert_quiet(Duration::ZERO);
+    let mut connections = Vec::new();
+    for (pair, zerowire) in ROLES {
+        for zerowire_binds in [false, true] {
+            let cell = Cell {
+                pair: *pair,
+                zerowire: *zerowire,
+                zerowire_binds,
+                transport,
+            };
+            let (mut first, mut second, watch) = sides(cell, INTERVAL_MS);
+            cell.join(&mut first, &mut second, &scratch);
+            watch.wait_for_handshakes(1);
+            connections.push((cell, first, second, watch));
+        }
+    }
+    let end = Instant::now() + QUIET;
+    for (cell, _, _, watch) in &connections {
+        let left = end.saturating_duration_since(Instant::now());
+        assert_eq!(watch.next(left), None, "{cell:?} was to stay as it is");
+    }
+    for (cell, first, second, watch) in &mut connections {
+        cell.converse(first, second, (1, 1), |_| 100);
+        assert_eq!(watch.next(Duration::ZERO), None, "{cell:?} was to stay as it is");
+    }
 }
 
 fn pings_between_messages_disturb_nothing(cell: Cell) {
-    const COUNT: u64 = 50_000;
+    let count = match cell.pair.flow() {
+        Flow::InTurns => 500,
+        Flow::OneWay | Flow::BothWays => 5_000,
+    };
     let scratch = Scratch::new();
-    let (mut push, mut pull) = cell.sockets();
-    with_heartbeats(push.libzmq().or(pull.libzmq()).expect("one side is libzmq"), 1);
-    cell.join(&mut push, &mut pull, &scratch);
-    let sender = thread::spawn(move || {
-        for index in 0..COUNT {
+    let (mut first, mut second, watch) = sides(cell, 1);
+    cell.join(&mut first, &mut second, &scratch);
+    watch.wait_for_handshakes(1);
+    cell.converse(&mut first, &mut second, (count, 200), |index| {
+        match index % 1000 {
             // Now and then one that takes several writes.
-            let size = if index % 1000 == 0 { 1 << 20 } else { 200 };
-            push.send(&payload(index, size));
+            500 => 1 << 20,
+            _ => 200,
         }
-        push
     });
-    for index in 0..COUNT {
-        assert_payload(&pull.recv(), index, if index % 1000 == 0 { 1 << 20 } else { 200 });
+    watch.assert_quiet(Duration::ZERO);
+}
+
+/// Sockets that are to be connected, of which libzmq's sends heartbeats, and the events of that one.
+fn sides(cell: Cell, interval_ms: i32) -> (Side, Side, Watch) {
+    let place = cell.zerowire.other();
+    let libzmq = Libzmq::named(cell.socket_type(place), place.name());
+    with_heartbeats(&libzmq.socket, interval_ms);
+    let watch = libzmq.watch();
+    let (libzmq, zerowire) = (cell.side_of(place, Box::new(libzmq)), cell.side(cell.zerowire));
+    match cell.zerowire {
+        Place::First => (zerowire, libzmq, watch),
+        Place::Second => (libzmq, zerowire, watch),
     }
-    sender.join().expect("the sender");
 }
 
 /// Shows that the tests above can fail: with a peer that finishes the handshake and then says nothing.
@@ -62,12 +99,10 @@ fn pings_between_messages_disturb_nothing(cell: Cell) {
 fn a_mute_peer_is_given_up_by_libzmq() {
     let _deadline = Deadline::start("a mute peer", 2 * CALL_TIMEOUT);
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let push = Libzmq::new(zmq::PUSH);
+    let mut push = Libzmq::new(SocketType::Push);
     with_heartbeats(&push.socket, INTERVAL_MS);
     let watch = push.watch();
-    push.socket
-        .connect(&format!("tcp://{}", listener.local_addr().expect("an address")))
-        .expect("zmq_connect");
+    push.connect(&format!("tcp://{}", listener.local_addr().expect("an address")));
 
     let (mut stream, _) = listener.accept().expect("accept");
     stream.set_read_timeout(Some(CALL_TIMEOUT)).expect("a timeout");

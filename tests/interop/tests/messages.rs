@@ -2,9 +2,16 @@
 
 use std::thread;
 
-use zerowire_interop::{Cell, Pull, Push, Scratch, assert_payload, matrix, payload};
+use zerowire_interop::{Cell, Flow, Scratch, Side, assert_payload, matrix, payload};
 
 matrix! {
+    every_pair:
+    messages_of_every_shape_arrive_unchanged,
+    a_row_of_messages_arrives_in_order,
+}
+
+matrix! {
+    push_pull:
     messages_of_sizes_around_every_boundary_arrive_unchanged,
     messages_of_mixed_sizes_in_a_row_arrive_unchanged,
     multipart_messages_keep_their_parts,
@@ -36,13 +43,54 @@ const SIZES: [usize; 20] = [
     16 << 20,
 ];
 
+/// One at a time, forth and, if the pair can, back.
+fn messages_of_every_shape_arrive_unchanged(cell: Cell) {
+    let mut shapes: Vec<Vec<usize>> = SIZES[..19].iter().map(|size| vec![*size]).collect();
+    shapes.extend([
+        vec![0, 0],
+        vec![1, 0],
+        vec![0, 1],
+        vec![0, 5, 0],
+        vec![0; 100],
+        SIZES[..18].into(),
+        vec![10, 1 << 20, 10],
+    ]);
+    let scratch = Scratch::new();
+    let (mut first, mut second) = cell.sides();
+    cell.join(&mut first, &mut second, &scratch);
+    for (index, shape) in (0..).zip(&shapes) {
+        first.say(&message(index, shape));
+        assert_message(&second.hear(), index, shape);
+        if cell.pair.flow() != Flow::OneWay {
+            second.say(&message(!index, shape));
+            assert_message(&first.hear(), !index, shape);
+        }
+    }
+}
+
+/// Many at once, with answers if the pair has any.
+fn a_row_of_messages_arrives_in_order(cell: Cell) {
+    let count = match cell.pair.flow() {
+        Flow::OneWay => 20_000,
+        Flow::BothWays => 10_000,
+        Flow::InTurns => 500,
+    };
+    let scratch = Scratch::new();
+    let (mut first, mut second) = cell.sides();
+    cell.join(&mut first, &mut second, &scratch);
+    // Below every high-water mark, at which libzmq's ROUTER would drop.
+    cell.converse(&mut first, &mut second, (count, 300), |index| {
+        (index % 97) as usize
+    });
+}
+
 fn messages_of_sizes_around_every_boundary_arrive_unchanged(cell: Cell) {
     let scratch = Scratch::new();
-    let (mut push, mut pull) = cell.sockets();
+    let (mut push, mut pull) = cell.sides();
     cell.join(&mut push, &mut pull, &scratch);
     for (index, size) in (0..).zip(SIZES) {
-        push.send(&payload(index, size));
-        assert_payload(&pull.recv(), index, size);
+        push.say_payload(index, size);
+        pull.hear_payload(index, size);
     }
 }
 
@@ -60,13 +108,13 @@ fn messages_of_mixed_sizes_in_a_row_arrive_unchanged(cell: Cell) {
             move |push| {
                 (0..)
                     .zip(sizes)
-                    .for_each(|(index, size)| push.send(&payload(index, size)))
+                    .for_each(|(index, size)| push.say_payload(index, size))
             }
         },
         |pull| {
             (0..)
                 .zip(sizes)
-                .for_each(|(index, size)| assert_payload(&pull.recv(), index, size))
+                .for_each(|(index, size)| pull.hear_payload(index, size))
         },
     );
 }
@@ -93,30 +141,19 @@ fn multipart_messages_keep_their_parts(cell: Cell) {
     }
     // Many small ones in a row, so that message ends fall on block ends.
     shapes.extend((0..3000).map(|index| vec![index % 300, index % 7, 0]));
-
-    let message = |index: usize, shape: &[usize]| -> Vec<Vec<u8>> {
-        (0..)
-            .zip(shape)
-            .map(|(part, size)| payload((index as u64) << 16 | part, *size))
-            .collect()
-    };
     in_a_row(
         cell,
         {
             let shapes = shapes.clone();
             move |push| {
-                for (index, shape) in shapes.iter().enumerate() {
-                    push.send_parts(&message(index, shape));
+                for (index, shape) in (0..).zip(&shapes) {
+                    push.say(&message(index, shape));
                 }
             }
         },
         |pull| {
-            for (index, shape) in shapes.iter().enumerate() {
-                let parts = pull.recv_parts();
-                assert_eq!(parts.len(), shape.len(), "number of parts of message {index}");
-                for (part, (body, size)) in (0..).zip(parts.iter().zip(shape)) {
-                    assert_payload(body, (index as u64) << 16 | part, *size);
-                }
+            for (index, shape) in (0..).zip(&shapes) {
+                assert_message(&pull.hear(), index, shape);
             }
         },
     );
@@ -127,17 +164,36 @@ fn a_hundred_thousand_messages_arrive_in_order(cell: Cell) {
     let size = |index: u64| (index % 97) as usize + 8;
     in_a_row(
         cell,
-        move |push| (0..COUNT).for_each(|index| push.send(&payload(index, size(index)))),
-        |pull| (0..COUNT).for_each(|index| assert_payload(&pull.recv(), index, size(index))),
+        move |push| (0..COUNT).for_each(|index| push.say_payload(index, size(index))),
+        |pull| (0..COUNT).for_each(|index| pull.hear_payload(index, size(index))),
     );
 }
 
 /// Sends in a thread of its own and receives here. The sender closes its socket when it is done, with messages under way.
-fn in_a_row(cell: Cell, send: impl FnOnce(&mut Push) + Send + 'static, receive: impl FnOnce(&mut Pull)) {
+fn in_a_row(cell: Cell, send: impl FnOnce(&mut Side) + Send + 'static, receive: impl FnOnce(&mut Side)) {
     let scratch = Scratch::new();
-    let (mut push, mut pull) = cell.sockets();
+    let (mut push, mut pull) = cell.sides();
     cell.join(&mut push, &mut pull, &scratch);
     let sender = thread::spawn(move || send(&mut push));
     receive(&mut pull);
     sender.join().expect("the sender");
+}
+
+fn message(index: u64, shape: &[usize]) -> Vec<Vec<u8>> {
+    (0..)
+        .zip(shape)
+        .map(|(part, size)| payload(part_index(index, part), *size))
+        .collect()
+}
+
+#[track_caller]
+fn assert_message(parts: &[Vec<u8>], index: u64, shape: &[usize]) {
+    assert_eq!(parts.len(), shape.len(), "number of parts of message {index}");
+    for (part, (body, size)) in (0..).zip(parts.iter().zip(shape)) {
+        assert_payload(body, part_index(index, part), *size);
+    }
+}
+
+fn part_index(index: u64, part: u64) -> u64 {
+    index << 16 | part
 }

@@ -6,7 +6,8 @@
 use std::env;
 use std::error::Error;
 
-use zerowire_interop::{CALL_TIMEOUT, Deadline, Library, Pull, Push, assert_payload, payload};
+use zerowire::SocketType;
+use zerowire_interop::{CALL_TIMEOUT, Deadline, Library, assert_payload, payload};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -31,25 +32,27 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn push(library: Library, binds: bool, endpoint: &str, count: u64, size: usize) {
-    let mut push = Push::new(library);
+    let mut push = library.socket(SocketType::Push);
     if binds {
         println!("endpoint {}", push.bind(endpoint));
     } else {
         push.connect(endpoint);
     }
     for index in 0..count {
-        push.send(&payload(index, size));
+        push.send(&[payload(index, size)]);
     }
 }
 
 fn pull(library: Library, binds: bool, endpoint: &str, count: u64, size: usize) {
-    let mut pull = Pull::new(library);
+    let mut pull = library.socket(SocketType::Pull);
     if binds {
         println!("endpoint {}", pull.bind(endpoint));
     } else {
         pull.connect(endpoint);
     }
     for index in 0..count {
-        assert_payload(&pull.recv(), index, size);
+        let parts = pull.recv();
+        assert_eq!(parts.len(), 1, "number of parts of message {index}");
+        assert_payload(&parts[0], index, size);
     }
 }
