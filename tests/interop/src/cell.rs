@@ -60,6 +60,8 @@ pub enum Transport {
 pub struct Joined {
     /// Where.
     pub endpoint: String,
+    /// What the second side, if it is a subscriber, has subscribed to, and its successor will.
+    pub topics: Vec<Vec<u8>>,
     /// The connection events of zerowire's socket.
     watch: Watch,
 }
@@ -158,35 +160,47 @@ impl Cell {
     /// Binds one socket at a fresh endpoint, connects the other to it, and waits until they can talk. A subscriber
     /// subscribes to everything.
     pub fn join(&self, first: &mut Side, second: &mut Side, scratch: &Scratch) -> Joined {
+        self.join_wanting(&[vec![]], first, second, scratch)
+    }
+
+    /// Joins sides of which the second, a subscriber, subscribes to `topics`.
+    pub fn join_wanting(
+        &self,
+        topics: &[Vec<u8>],
+        first: &mut Side,
+        second: &mut Side,
+        scratch: &Scratch,
+    ) -> Joined {
         let zerowire = match self.zerowire {
             Place::First => &first.peer,
             Place::Second => &second.peer,
         };
         let mut joined = Joined {
             endpoint: self.transport.fresh(scratch),
+            topics: topics.into(),
             watch: zerowire.watch(),
         };
-        self.subscribe(second);
+        self.subscribe(second, topics);
         let (binder, connector) = self.by_bind_side(first, second);
         joined.endpoint = binder.peer.bind(&joined.endpoint);
         connector.peer.connect(&joined.endpoint);
-        joined.watch.wait_for_handshakes(1);
-        self.wait_until_heard(first, second);
+        joined.wait(self, first, second);
         joined
     }
 
-    /// Binds the socket that is not zerowire's where zerowire's is already connecting to, and waits until they can talk.
-    /// `watch` has zerowire's events.
+    /// Joins sides of which zerowire's is connecting already: binds the other one at that endpoint. `watch` has the events
+    /// of zerowire's.
     pub fn join_bound_at(&self, endpoint: &str, watch: Watch, first: &mut Side, second: &mut Side) -> Joined {
-        self.subscribe(second);
+        let joined = Joined {
+            endpoint: endpoint.into(),
+            topics: vec![vec![]],
+            watch,
+        };
+        self.subscribe(second, &joined.topics);
         let (binder, _) = self.by_bind_side(first, second);
         binder.peer.bind(endpoint);
-        watch.wait_for(&Happening::HandshakeSucceeded);
-        self.wait_until_heard(first, second);
-        Joined {
-            endpoint: endpoint.into(),
-            watch,
-        }
+        joined.wait(self, first, second);
+        joined
     }
 
     /// Lets a new socket take the place of the one that is bound, which goes first.
@@ -195,7 +209,7 @@ impl Cell {
         let (binder, _) = self.by_bind_side(first, second);
         *binder = self.side(place);
         if place == Place::Second {
-            self.subscribe(binder);
+            self.subscribe(binder, &joined.topics);
         }
         if self.zerowire_binds {
             joined.watch = binder.peer.watch();
@@ -203,8 +217,24 @@ impl Cell {
             joined.watch.wait_for(&Happening::Disconnected);
         }
         binder.peer.bind(&joined.endpoint);
-        joined.watch.wait_for(&Happening::HandshakeSucceeded);
-        self.wait_until_heard(first, second);
+        joined.wait(self, first, second);
+    }
+
+    /// Waits until what the first side publishes under `topic`, to which the second has subscribed, arrives there.
+    ///
+    /// zerowire knows, on either side; libzmq's application has to look at what its I/O thread has for it, which it does
+    /// about once in a millisecond when it only sends.
+    pub fn wait_until_heard(&self, topic: &[u8], first: &mut Side, second: &mut Side) {
+        let (zerowire, other) = match self.zerowire {
+            Place::First => (first, second),
+            Place::Second => (second, first),
+        };
+        let end = Instant::now() + CALL_TIMEOUT;
+        while !zerowire.peer.knows_subscription(topic, TURN) {
+            other.peer.catch_up();
+            assert!(Instant::now() < end, "{self:?}: nobody hears of a subscription");
+        }
+        other.peer.catch_up();
     }
 
     /// Sends `count` messages of certain sizes from the first side to the second, which answers each if the pair can. The
@@ -241,37 +271,10 @@ impl Cell {
         });
     }
 
-    fn subscribe(&self, second: &mut Side) {
+    fn subscribe(&self, second: &mut Side, topics: &[Vec<u8>]) {
         if is_subscriber(self.pair.second) {
-            second.peer.subscribe(b"");
+            topics.iter().for_each(|topic| second.peer.subscribe(topic));
         }
-    }
-
-    /// A publisher of zerowire knows its subscribers, and a subscriber of zerowire knows that the other library has heard
-    /// it, though not that the other application has. That shows when something arrives.
-    fn wait_until_heard(&self, first: &mut Side, second: &mut Side) {
-        let (zerowire, other) = match self.zerowire {
-            Place::First => (first, second),
-            Place::Second => (second, first),
-        };
-        let end = Instant::now() + CALL_TIMEOUT;
-        while !zerowire.peer.knows_subscriptions(TURN) {
-            other.peer.catch_up();
-            assert!(Instant::now() < end, "{self:?}: nobody hears of subscriptions");
-        }
-        if !is_subscriber(self.pair.second) || self.zerowire == Place::First {
-            return;
-        }
-        for number in 0..100u32 {
-            let knock = [b"knock".to_vec(), number.to_le_bytes().to_vec()];
-            other.say(&knock);
-            while let Some(heard) = zerowire.peer.recv_timeout(KNOCK_TIMEOUT) {
-                if heard == knock {
-                    return;
-                }
-            }
-        }
-        panic!("{self:?}: the publisher does not hear of the subscriber");
     }
 
     fn by_bind_side<'a>(&self, first: &'a mut Side, second: &'a mut Side) -> (&'a mut Side, &'a mut Side) {
@@ -285,11 +288,17 @@ impl Cell {
 /// How long one side is waited for before the other has to be looked at.
 const TURN: Duration = Duration::from_millis(5);
 
-/// How long a message to a subscriber may take before it is taken for lost.
-const KNOCK_TIMEOUT: Duration = CALL_TIMEOUT.checked_div(60).expect("not by zero");
-
 fn is_subscriber(socket_type: SocketType) -> bool {
     matches!(socket_type, SocketType::Sub | SocketType::XSub)
+}
+
+impl Joined {
+    fn wait(&self, cell: &Cell, first: &mut Side, second: &mut Side) {
+        self.watch.wait_for(&Happening::HandshakeSucceeded);
+        if let (true, Some(topic)) = (is_subscriber(cell.pair.second), self.topics.last()) {
+            cell.wait_until_heard(topic, first, second);
+        }
+    }
 }
 
 impl Transport {
@@ -348,7 +357,7 @@ fn unique(name: &str) -> String {
 /// here.
 ///
 /// `every_pair:` is what it says, over tcp and ipc; `every_pair_zerowire_connects:` the half of it where the other library
-/// binds; `push_pull:` is that pair alone, over all transports.
+/// binds; `publishing:` is every pair of a publisher and a subscriber, and `push_pull:` that pair alone, over all transports.
 #[macro_export]
 macro_rules! matrix {
     (every_pair: $($behaviour:ident),+ $(,)?) => {$(
@@ -359,6 +368,20 @@ macro_rules! matrix {
     (every_pair_zerowire_connects: $($behaviour:ident),+ $(,)?) => {$(
         mod $behaviour {
             $crate::every_role! { matrix @connecting $behaviour }
+        }
+    )+};
+    (publishing: $($behaviour:ident),+ $(,)?) => {$(
+        mod $behaviour {
+            $crate::matrix! { @tcp_and_ipc $behaviour
+                zerowire_pub_with_sub: Pub Sub First,
+                zerowire_sub_with_pub: Pub Sub Second,
+                zerowire_pub_with_xsub: Pub XSub First,
+                zerowire_xsub_with_pub: Pub XSub Second,
+                zerowire_xpub_with_sub: XPub Sub First,
+                zerowire_sub_with_xpub: XPub Sub Second,
+                zerowire_xpub_with_xsub: XPub XSub First,
+                zerowire_xsub_with_xpub: XPub XSub Second,
+            }
         }
     )+};
     (push_pull: $($behaviour:ident),+ $(,)?) => {$(

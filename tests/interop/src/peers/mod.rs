@@ -96,9 +96,9 @@ pub trait Peer: Send {
         unreachable!("a socket of this type does not subscribe");
     }
 
-    /// Whether a publisher has a subscriber, or a subscriber has told its publishers, within `timeout`. True for libraries
-    /// that cannot tell.
-    fn knows_subscriptions(&mut self, _timeout: Duration) -> bool {
+    /// Whether a publisher has a subscriber to `topic`, or a subscriber has told its publishers what it wants, within
+    /// `timeout`. True for libraries that cannot tell.
+    fn knows_subscription(&mut self, _topic: &[u8], _timeout: Duration) -> bool {
         true
     }
 

@@ -98,8 +98,8 @@ macro_rules! publishes {
             nothing_dropped(self.send(message(parts)).expect("send"));
         }
 
-        fn knows_subscriptions(&mut self, timeout: Duration) -> bool {
-            self.wait_for_subscribers(1, timeout).is_ok()
+        fn knows_subscription(&mut self, topic: &[u8], timeout: Duration) -> bool {
+            self.wait_for_subscribers_to(topic, 1, timeout).is_ok()
         }
     };
 }
@@ -114,7 +114,7 @@ macro_rules! subscribes {
             self.unsubscribe(topic).expect("unsubscribe");
         }
 
-        fn knows_subscriptions(&mut self, timeout: Duration) -> bool {
+        fn knows_subscription(&mut self, _topic: &[u8], timeout: Duration) -> bool {
             self.wait_ready(timeout) == Ok(Told::Acknowledged)
         }
     };
