@@ -595,9 +595,7 @@ impl Conversation<'_> {
                 Ok(())
             }
             Command::Pong { context } => {
-                if let Ok(number) = context.try_into() {
-                    self.subscriptions_arrived(u64::from_be_bytes(number));
-                }
+                self.subscriptions_arrived(context);
                 Ok(())
             }
             Command::Error(reason) => Err(ProtocolError::PeerError {
@@ -608,17 +606,33 @@ impl Conversation<'_> {
         }
     }
 
-    /// The peer has answered the PING that was sent behind this change of the interests.
-    fn subscriptions_arrived(&self, number: u64) {
+    /// The peer has answered the PING that was sent behind a change of the interests, the number of which is its context.
+    ///
+    /// It is asked once more: libzmq answers while it reads, and hands over what came before in the same read only when it
+    /// is through. What it answers after that, it has read after that.
+    fn subscriptions_arrived(&mut self, context: &[u8]) {
+        let Some((number, asked_again)) = context.split_first_chunk() else {
+            return;
+        };
         if !self.socket.socket_type.is_subscriber() {
             return;
         }
-        self.socket.wanted().interests.acknowledged(self.pipe, number);
-        if let Some(inbox) = &self.socket.receive {
-            inbox.ready(self.pipe);
+        if asked_again.is_empty() {
+            let mut ping = Vec::with_capacity(32);
+            command::ping(0, &[&number[..], AGAIN].concat(), &mut ping);
+            self.drainer.owe(&ping);
+        } else if asked_again == AGAIN {
+            let number = u64::from_be_bytes(*number);
+            self.socket.wanted().interests.acknowledged(self.pipe, number);
+            if let Some(inbox) = &self.socket.receive {
+                inbox.ready(self.pipe);
+            }
         }
     }
 }
+
+/// Behind the number in the context of the second PING.
+const AGAIN: &[u8] = b"again";
 
 /// The walked bytes are the open block's: they only have to be accepted.
 fn hand_over_block(pipe: &mut Writer<u8>, walk: &Walk) {

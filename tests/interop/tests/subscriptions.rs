@@ -403,6 +403,26 @@ fn publishers_of_libzmq_acknowledge_subscriptions() {
     }
 }
 
+/// Now and then libzmq answers a PING before its application can see the subscription that came with it.
+#[test]
+fn what_libzmq_publishes_after_it_has_acknowledged_a_subscription_arrives() {
+    let _deadline = Deadline::start("acknowledged subscriptions", 4 * CALL_TIMEOUT);
+    let scratch = Scratch::new();
+    for round in 0..500 {
+        let mut publisher = Libzmq::new(SocketType::Pub);
+        let endpoint = publisher.bind(&TRANSPORTS[round % 2].fresh(&scratch));
+        let mut sub = SubSocket::new(&Context::new());
+        Peer::connect(&mut sub, &endpoint);
+        assert_eq!(sub.wait_ready(CALL_TIMEOUT), Ok(Told::Acknowledged));
+        publisher.catch_up();
+        sub.subscribe("").expect("subscribe");
+        assert_eq!(sub.wait_ready(CALL_TIMEOUT), Ok(Told::Acknowledged));
+        publisher.catch_up();
+        publisher.send(&[b"a message".to_vec()]);
+        assert_eq!(Peer::recv(&mut sub), [b"a message"], "round {round}");
+    }
+}
+
 /// An endpoint at which nothing is bound, yet.
 fn transport_of_nobody(transport: Transport, scratch: &Scratch) -> String {
     Libzmq::new(SocketType::Pull).bind(&transport.fresh(scratch))
