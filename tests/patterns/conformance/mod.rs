@@ -12,5 +12,28 @@
 
 mod pair;
 mod pipeline;
+mod pubsub;
 mod reqrep;
 mod router;
+
+use std::marker::PhantomData;
+
+use zerowire::{Receives, Sends};
+
+/// Whether a socket has the methods to send or to receive at all: the compiler knows.
+struct Able<S>(PhantomData<S>);
+
+trait Unable {
+    const TO_SEND: bool = false;
+    const TO_RECEIVE: bool = false;
+}
+
+impl<S> Unable for Able<S> {}
+
+impl<S: Sends> Able<S> {
+    const TO_SEND: bool = true;
+}
+
+impl<S: Receives> Able<S> {
+    const TO_RECEIVE: bool = true;
+}

@@ -1,14 +1,12 @@
 //! PUSH and PULL, as ZeroMQ RFC 30 specifies them.
 
 use std::collections::HashSet;
-use std::marker::PhantomData;
 use std::thread;
 use std::time::Duration;
 
-use zerowire::{
-    Context, Message, PullSocket, PushSocket, Receives, SendTimeoutError, Sends, TryRecvError, TrySendError,
-};
+use zerowire::{Context, Message, PullSocket, PushSocket, SendTimeoutError, TryRecvError, TrySendError};
 
+use super::{Able, Unable};
 use crate::high_water_mark::fill;
 use crate::raw::{COMMAND, Raw, message};
 use crate::support::{
@@ -60,24 +58,6 @@ fn large_number(message: &Message) -> u32 {
     let number = u32::from_be_bytes(message.part(0).unwrap().try_into().unwrap());
     assert!(*message == large(number), "content of the large message {number}");
     number
-}
-
-/// Whether a socket has the methods to send or to receive at all: the compiler knows.
-struct Able<S>(PhantomData<S>);
-
-trait Unable {
-    const TO_SEND: bool = false;
-    const TO_RECEIVE: bool = false;
-}
-
-impl<S> Unable for Able<S> {}
-
-impl<S: Sends> Able<S> {
-    const TO_SEND: bool = true;
-}
-
-impl<S: Receives> Able<S> {
-    const TO_RECEIVE: bool = true;
 }
 
 const _: () = assert!(Able::<PushSocket>::TO_SEND && !Able::<PushSocket>::TO_RECEIVE);
