@@ -20,6 +20,8 @@ mod publishing;
 mod raw;
 mod reconnecting;
 mod regressions;
+mod requests;
+mod routing;
 mod stress;
 mod support;
 mod unconnected;
