@@ -235,15 +235,29 @@ impl Asker {
             .map_err(|_| Reason::NoEnvelope)
     }
 
-    fn is_lost(&mut self, asked: &Asked) -> bool {
-        self.receive
-            .departures()
-            .iter()
-            .any(|departure| match *departure {
-                Departure::Peer { pipe } => pipe == asked.pipe,
+    /// Takes note of who left. Returns whether the reply to this request is lost with them.
+    fn is_lost(&mut self, asked: Option<Asked>) -> bool {
+        let departures = self.receive.departures();
+        if departures.is_empty() {
+            return false;
+        }
+        self.send.catch_up();
+        let mut lost = false;
+        for departure in departures {
+            lost |= match departure {
+                Departure::Peer { pipe } => {
+                    // In this context a peer ends its two pipes one after the other: the next request must not meet the
+                    // second one.
+                    self.send.let_go(pipe);
+                    asked.is_some_and(|asked| pipe == asked.pipe)
+                }
                 // What was not handed over goes over the next connection.
-                Departure::Connection { pipe, finished } => pipe == asked.pipe && finished >= asked.accepted,
-            })
+                Departure::Connection { pipe, finished } => {
+                    asked.is_some_and(|asked| pipe == asked.pipe && finished >= asked.accepted)
+                }
+            };
+        }
+        lost
     }
 }
 
@@ -258,7 +272,7 @@ impl Outgoing for Asker {
             }
             self.give_up();
         }
-        drop(self.receive.departures());
+        self.is_lost(None);
         let (message, id) = self.wrap(message);
         let receive = &mut self.receive;
         // What is there before the question is asked cannot be its answer.
@@ -345,7 +359,7 @@ impl Incoming for Asker {
                         }
                     }
                 }
-                Err(Nothing::Empty) if self.is_lost(&asked) => {
+                Err(Nothing::Empty) if self.is_lost(Some(asked)) => {
                     self.asked = None;
                     return Err(Nothing::PeerLost);
                 }

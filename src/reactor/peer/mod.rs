@@ -628,11 +628,12 @@ impl Peer {
         self.conflated.set_connected(false);
         self.stop_telling();
         self.give_up_name();
-        self.report_loss(handshaking);
+        // The sockets are told before the monitors: who hears of the end from a monitor finds it done.
         if self.connector.is_none() || self.socket.has_passing_pipes() {
-            // Nobody will connect these pipes again. The sockets are told before the monitors: who hears of the end from a
-            // monitor finds it done.
+            // Nobody will connect these pipes again.
             self.end_pipes(io);
+        } else {
+            self.report_loss(handshaking);
         }
         if let (Some(connector), false) = (&mut self.connector, handshaking || reason.is_refusal()) {
             connector.succeeded();
@@ -653,8 +654,8 @@ impl Peer {
         self.pause(io);
     }
 
-    /// Tells a socket that waits for an answer that the connection it asked over is gone. What came over it was handed over
-    /// before.
+    /// Tells a socket that waits for an answer that the connection it asked over is gone, where its pipes stay. What came
+    /// over it was handed over before.
     fn report_loss(&self, handshaking: bool) {
         if let (SocketType::Req, false, Some(drainer), Some(inbox)) = (
             self.socket.socket_type,
