@@ -209,12 +209,13 @@ impl Peer {
         if let Some(reason) = self.ending.take() {
             self.connection_ended(reason, io);
         }
-        self.judge_challenge(io);
         let mut again = false;
         if self.ending.is_none() {
             self.connect(key, io);
             again = self.serve_connection(key, io);
         }
+        // After reading: a sign of life may have waited for this turn.
+        self.judge_challenge(io);
         if self.is_done(io.now) {
             self.finish(io);
             return Verdict::Remove;

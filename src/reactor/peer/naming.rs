@@ -42,8 +42,7 @@ impl Peer {
         if self.socket.socket_type != SocketType::Router {
             return Ok(true);
         }
-        let own = || PeerId::new(peer.identity.clone()).ok();
-        let claimed = self.naming.chosen.clone().or_else(own);
+        let claimed = self.claimed_name(peer);
         let text = claimed.as_ref().map_or_else(String::new, PeerId::to_string);
         let holder = Holder {
             pipe: self.pipe,
@@ -81,6 +80,12 @@ impl Peer {
         });
         self.deadline = Some(io.now + self.socket.options.handshake_timeout);
         Ok(false)
+    }
+
+    /// What the peer is to be called: what the application says, or else its own identity. None if that is up to us.
+    fn claimed_name(&self, peer: &handshake::Peer) -> Option<PeerId> {
+        let own = || PeerId::new(peer.identity.clone()).ok();
+        self.naming.chosen.clone().or_else(own)
     }
 
     fn push_out(&self, previous: &Holder, identity: String) {
@@ -154,7 +159,8 @@ impl Peer {
         let place = if name_is_free {
             self.introduce(peer, key, io)
         } else {
-            let identity = PeerId::new(peer.identity).map_or_else(|_| String::new(), |name| name.to_string());
+            let claimed = self.claimed_name(&peer);
+            let identity = claimed.as_ref().map_or_else(String::new, PeerId::to_string);
             Err(self.refuse(Reason::DuplicateIdentity { identity }))
         };
         if let Err(reason) = place {
