@@ -94,6 +94,9 @@ struct Connector {
     sends: Option<(ReceivePipe, Arc<Relay>)>,
     /// What a ROUTER calls the binder.
     name: Option<PeerId>,
+    /// There was no place for it, or its name was taken from it, and both sides were told. It waits until there is a place,
+    /// and takes no name from anybody: otherwise those who wait for a name would take it from each other for ever.
+    refused: bool,
 }
 
 /// A connection that was made. It stays listed until one side closes or the connector disconnects.
@@ -213,6 +216,7 @@ pub(crate) fn disconnect(registry: &Registry, socket: SocketId, address: &str) -
             let attached = names.attached.swap_remove(index);
             attached.part();
             names.attach_waiting(&attached.binder, then);
+            names.attach_waiting(&attached.connector, then);
             return Some(attached.pipe);
         }
         let entry = names.names.get_mut(address)?;
@@ -244,13 +248,7 @@ pub(crate) fn abort(registry: &Registry, pipe: PipeId, reason: &Reason) -> bool 
         return false;
     };
     renew(registry, pipe);
-    for link in [binder, connector] {
-        link.monitors.report(|| Event::Disconnected {
-            endpoint: format!("inproc://{address}"),
-            peer: format!("inproc://{address}"),
-            reason: reason.clone(),
-        });
-    }
+    report_end(&binder, &connector, &address, reason);
     true
 }
 
@@ -295,19 +293,23 @@ pub(crate) fn close(registry: &Registry, socket: SocketId) {
             entry.parked = others;
             then.drops.extend::<Vec<_>>(own);
         }
-        let (left, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut names.attached)
-            .into_iter()
-            .partition(|it| it.connector.id == socket || it.binder.id == socket);
-        names.attached = kept;
-        for it in &left {
-            it.part();
+        // Moves few, because there may be very many of which few are this socket's.
+        let mut left = Vec::new();
+        for index in (0..names.attached.len()).rev() {
+            let it = &names.attached[index];
+            if it.connector.id == socket || it.binder.id == socket {
+                it.part();
+                left.push(names.attached.swap_remove(index));
+            }
         }
+        left.reverse();
         for it in left {
             if it.connector.id == socket {
                 names.attach_waiting(&it.binder, then);
             } else {
                 let pipe = registry.next_id();
                 names.dial(&it.connector, &it.address, pipe, it.chosen, then);
+                names.attach_waiting(&it.connector, then);
             }
         }
     });
@@ -364,16 +366,18 @@ impl Names {
         }
     }
 
-    /// A peer of the binder is gone: somebody may have waited for its place or its name.
-    fn attach_waiting(&mut self, binder: &Arc<SocketLink>, then: &mut Consequences<'_>) {
-        if !matches!(binder.socket_type, SocketType::Pair | SocketType::Router) {
+    /// A peer of the socket is gone: somebody may have waited for its place or its name, to connect to this socket or to be
+    /// connected to by it.
+    fn attach_waiting(&mut self, socket: &Arc<SocketLink>, then: &mut Consequences<'_>) {
+        if !matches!(socket.socket_type, SocketType::Pair | SocketType::Router) {
             return;
         }
         let addresses: Vec<String> = self
             .names
             .iter()
             .filter(|(_, entry)| {
-                !entry.parked.is_empty() && entry.binder.as_ref().is_some_and(|it| it.id == binder.id)
+                entry.binder.as_ref().is_some_and(|it| it.id == socket.id) && !entry.parked.is_empty()
+                    || entry.parked.iter().any(|it| it.socket.id == socket.id)
             })
             .map(|(address, _)| address.clone())
             .collect();
@@ -396,13 +400,13 @@ impl Names {
             return Some(connector);
         }
         if !binder.pair_with(pipe) {
-            refuse(binder, &connector, address, Reason::AlreadyPaired);
+            refuse(binder, &mut connector, address, Reason::AlreadyPaired);
             return Some(connector);
         }
         let known_as = match self.name_each_other(binder, &connector, then) {
             Ok(names) => names,
             Err(reason) => {
-                refuse(binder, &connector, address, reason);
+                refuse(binder, &mut connector, address, reason);
                 return Some(connector);
             }
         };
@@ -449,8 +453,8 @@ impl Names {
         then: &mut Consequences<'_>,
     ) -> Result<(Option<PeerId>, Option<PeerId>), Reason> {
         let chosen = connector.name.clone().or_else(|| identity(binder));
-        let of_binder = self.name_peer(&connector.socket, chosen, connector.pipe, then)?;
-        match self.name_peer(binder, identity(&connector.socket), connector.pipe, then) {
+        let of_binder = self.name_peer(&connector.socket, chosen, connector, then)?;
+        match self.name_peer(binder, identity(&connector.socket), connector, then) {
             Ok(of_connector) => Ok((of_binder, of_connector)),
             Err(reason) => {
                 if let Some(name) = of_binder {
@@ -461,23 +465,25 @@ impl Names {
         }
     }
 
-    /// The name that a ROUTER gives the peer of a pipe; none for other types.
+    /// The name that a ROUTER gives the peer of a new connection; none for other types.
     fn name_peer(
         &mut self,
         router: &Arc<SocketLink>,
         name: Option<PeerId>,
-        pipe: PipeId,
+        connector: &Connector,
         then: &mut Consequences<'_>,
     ) -> Result<Option<PeerId>, Reason> {
         if router.socket_type != SocketType::Router {
             return Ok(None);
         }
-        let holder = Holder { pipe, reactor: None };
+        let holder = Holder {
+            pipe: connector.pipe,
+            reactor: None,
+        };
+        let takes_over = router.options.on_duplicate == OnDuplicate::TakeOver && !connector.refused;
         let previous = match router.identities().claim(name.clone(), holder.clone()) {
             Ok(name) => return Ok(Some(name)),
-            Err(previous) if router.options.on_duplicate == OnDuplicate::TakeOver => {
-                std::mem::replace(previous, holder)
-            }
+            Err(previous) if takes_over => std::mem::replace(previous, holder),
             // A peer in this process needs no sign of life, and one elsewhere cannot be waited for here.
             Err(_) => {
                 return Err(Reason::DuplicateIdentity {
@@ -504,7 +510,16 @@ impl Names {
         for inbox in [&router.send, &router.receive].into_iter().flatten() {
             then.post(inbox, ToSocket::Detach(pipe));
         }
+        let it = &self.attached[index];
+        let (binder, connector, address) = (it.binder.clone(), it.connector.clone(), it.address.clone());
+        let name = match router.id == binder.id {
+            true => it.known_as.1.as_ref(),
+            false => it.known_as.0.as_ref(),
+        };
+        let identity = name.map_or_else(String::new, PeerId::to_string);
         self.set_aside(index, then);
+        let reason = Reason::IdentityTakenOver { identity };
+        report_end(&binder, &connector, &address, &reason);
     }
 
     /// Takes a connection apart. Its connector waits, with new pipes.
@@ -512,7 +527,8 @@ impl Names {
         let it = self.attached.swap_remove(index);
         it.part();
         let fresh = then.registry.next_id();
-        let connector = new_connector(&it.connector, fresh, it.chosen, then);
+        let mut connector = new_connector(&it.connector, fresh, it.chosen, then);
+        connector.refused = true;
         self.park(connector, &it.address);
     }
 }
@@ -568,6 +584,7 @@ fn new_connector(
         pipe,
         sends,
         name,
+        refused: false,
     }
 }
 
@@ -579,8 +596,22 @@ fn identity(socket: &SocketLink) -> Option<PeerId> {
     PeerId::new(socket.options.identity.clone()).ok()
 }
 
-/// Tells both sides' monitors that a connection was not made.
-fn refuse(binder: &SocketLink, connector: &Connector, address: &str, reason: Reason) {
+/// Tells both sides' monitors that a connection has ended.
+fn report_end(binder: &SocketLink, connector: &SocketLink, address: &str, reason: &Reason) {
+    for link in [binder, connector] {
+        link.monitors.report(|| Event::Disconnected {
+            endpoint: format!("inproc://{address}"),
+            peer: format!("inproc://{address}"),
+            reason: reason.clone(),
+        });
+    }
+}
+
+/// Tells both sides' monitors that a connection was not made, once.
+fn refuse(binder: &SocketLink, connector: &mut Connector, address: &str, reason: Reason) {
+    if std::mem::replace(&mut connector.refused, true) {
+        return;
+    }
     for link in [binder, &*connector.socket] {
         link.monitors.report(|| Event::HandshakeFailed {
             endpoint: format!("inproc://{address}"),

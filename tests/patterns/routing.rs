@@ -844,25 +844,37 @@ fn a_newcomer_of_the_same_process_waits_for_the_name() {
 fn a_name_passes_from_hand_to_hand_in_the_same_process() {
     with_deadline(|| {
         let context = Context::new();
-        let (mut router, _, near, _) = two_ways(&context, OnDuplicate::TakeOver);
+        let (mut router, monitor, near, _) = two_ways(&context, OnDuplicate::TakeOver);
         let mut dealers = Vec::new();
-        for _ in 0..3 {
+        for number in 0..3 {
             let mut dealer = dealer(&context, "twin");
             dealer.connect(&near).unwrap();
+            if number > 0 {
+                assert_eq!(reason(&monitor), taken_over("twin"));
+            }
             converse(&mut router, &id("twin"), &mut dealer);
             assert_eq!(router.peers(), [id("twin")]);
             dealers.push(dealer);
         }
         send(&mut dealers[0], "I am waiting");
         assert_eq!(router.try_recv_from(), Err(TryRecvError::Empty));
-        drop(dealers.pop());
-        // One of those who wait has it, and takes it over from the other one if both try.
-        wait_until("somebody has the name", || router.peers() == [id("twin")]);
+        // Those who wait take the name from nobody, whoever else comes and goes.
+        for _ in 0..5 {
+            let mut other = dealer(&context, "other");
+            other.connect(&near).unwrap();
+            converse(&mut router, &id("other"), &mut other);
+            drop(other);
+            converse(&mut router, &id("twin"), &mut dealers[2]);
+        }
+        assert_eq!(monitor.try_recv(), None);
+        // When it is free, it is the one's who has waited longest.
         drop(dealers.pop());
         assert_eq!(
             receive_from(&mut router),
             (id("twin"), Message::from("I am waiting"))
         );
+        converse(&mut router, &id("twin"), &mut dealers[0]);
+        drop(dealers.remove(0));
         converse(&mut router, &id("twin"), &mut dealers[0]);
     });
 }
