@@ -232,7 +232,7 @@ impl Publisher {
         if self.send.has_died() {
             return Err(Refusal::IoThreadDied);
         }
-        self.find_targets(message);
+        self.find_targets(message.as_bytes());
         let matched = self.targets.len();
         let result = self.make_room(last_try).map(|()| {
             let queued = self.targets.len();
@@ -250,7 +250,15 @@ impl Publisher {
         result
     }
 
-    fn find_targets(&mut self, message: &Message) {
+    /// How many peers a message that begins with this is for.
+    pub(crate) fn count_targets(&mut self, start: &[u8]) -> usize {
+        self.find_targets(start);
+        let count = self.targets.len();
+        self.targets.clear();
+        count
+    }
+
+    fn find_targets(&mut self, start: &[u8]) {
         let Publisher {
             send,
             targets,
@@ -258,7 +266,7 @@ impl Publisher {
             ..
         } = self;
         let Subscribers { topics, present, .. } = &mut send.route;
-        topics.matches(message.as_bytes(), |key| targets.push(key));
+        topics.matches(start, |key| targets.push(key));
         if *inverted {
             let mut others = present.clone();
             for key in targets.drain(..) {
@@ -328,11 +336,11 @@ impl Publisher {
     pub(crate) fn wait_until(
         &mut self,
         deadline: Option<Instant>,
-        mut holds: impl FnMut(&mut Topics) -> bool,
+        mut holds: impl FnMut(&mut Publisher) -> bool,
     ) -> Result<(), Nothing> {
         loop {
             self.catch_up();
-            if holds(&mut self.send.route.topics) {
+            if holds(self) {
                 return Ok(());
             }
             if self.upstream.has_died() {

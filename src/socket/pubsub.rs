@@ -81,7 +81,9 @@ macro_rules! publish_methods {
             pub fn wait_for_subscribers(&mut self, count: usize, timeout: Duration) -> Result<(), WaitError> {
                 let deadline = Instant::now().checked_add(timeout);
                 self.publisher
-                    .wait_until(deadline, |topics| topics.subscribers() >= count)
+                    .wait_until(deadline, |publisher| {
+                        publisher.send.route.topics.subscribers() >= count
+                    })
                     .map_err(WaitError::from)
             }
 
@@ -98,10 +100,8 @@ macro_rules! publish_methods {
                 let deadline = Instant::now().checked_add(timeout);
                 let topic = topic.as_ref();
                 self.publisher
-                    .wait_until(deadline, |topics| {
-                        let mut found = 0;
-                        topics.matches(topic, |_| found += 1);
-                        found >= count
+                    .wait_until(deadline, |publisher| {
+                        publisher.count_targets(topic) >= count
                     })
                     .map_err(WaitError::from)
             }
