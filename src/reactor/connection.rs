@@ -29,9 +29,9 @@ use crate::monitor::Reason;
 use crate::pipe::PipeId;
 use crate::pipe::chain::Block;
 use crate::pipe::inbound::Writer;
-use crate::pipe::inbox::Ready;
 use crate::pipe::outbound::Drainer;
 use crate::pipe::recycle::Spares;
+use crate::reactor::peer::telling::Telling;
 use crate::transport::Stream;
 use crate::wire::command::{self, Command};
 use crate::wire::error::{ProtocolError, printable};
@@ -91,6 +91,7 @@ pub(super) struct Conversation<'a> {
     pub(super) socket: &'a SocketLink,
     pub(super) pipe: PipeId,
     pub(super) drainer: &'a mut Drainer,
+    pub(super) telling: &'a mut Telling,
 }
 
 /// How a turn of reading ended.
@@ -595,7 +596,8 @@ impl Conversation<'_> {
                 Ok(())
             }
             Command::Pong { context } => {
-                self.subscriptions_arrived(context);
+                self.telling
+                    .answered(context, self.socket, self.pipe, self.drainer);
                 Ok(())
             }
             Command::Error(reason) => Err(ProtocolError::PeerError {
@@ -605,34 +607,7 @@ impl Conversation<'_> {
             _ => Ok(()),
         }
     }
-
-    /// The peer has answered the PING that was sent behind a change of the interests, the number of which is its context.
-    ///
-    /// It is asked once more: libzmq answers while it reads, and hands over what came before in the same read only when it
-    /// is through. What it answers after that, it has read after that.
-    fn subscriptions_arrived(&mut self, context: &[u8]) {
-        let Some((number, asked_again)) = context.split_first_chunk() else {
-            return;
-        };
-        if !self.socket.socket_type.is_subscriber() {
-            return;
-        }
-        if asked_again.is_empty() {
-            let mut ping = Vec::with_capacity(32);
-            command::ping(0, &[&number[..], AGAIN].concat(), &mut ping);
-            self.drainer.owe(&ping);
-        } else if asked_again == AGAIN {
-            let number = u64::from_be_bytes(*number);
-            self.socket.wanted().interests.acknowledged(self.pipe, number);
-            if let Some(inbox) = &self.socket.receive {
-                inbox.ready(self.pipe);
-            }
-        }
-    }
 }
-
-/// Behind the number in the context of the second PING.
-const AGAIN: &[u8] = b"again";
 
 /// The walked bytes are the open block's: they only have to be accepted.
 fn hand_over_block(pipe: &mut Writer<u8>, walk: &Walk) {

@@ -17,7 +17,7 @@
 mod closing;
 mod conflated;
 mod naming;
-mod telling;
+pub(super) mod telling;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -511,6 +511,7 @@ impl Peer {
             socket: &self.socket,
             pipe: self.pipe,
             drainer,
+            telling: &mut self.telling,
         };
         let mut again = match connection.read_traffic(&mut self.inbound, &mut conversation, &mut tools) {
             Read::Idle => match connection.write_failure.take() {

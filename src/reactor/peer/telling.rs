@@ -3,6 +3,13 @@
 //! Interests are state that the subscriber's thread changes and that each connection follows in slices: the next slice
 //! goes out when the last one is written, so a publisher that does not read costs nothing, and nothing is lost. A new
 //! connection starts at the beginning.
+//!
+//! A publisher of ZMTP 3.1 says that it has taken in everything up to a change by answering a PING that was sent behind it,
+//! and a second one that was sent when that answer came: libzmq answers while it reads, and hands over what came before in
+//! the same read only when it is through. What it answers after that, it has read after that. Between asking and the second
+//! answer nothing else is asked, because of several PINGs that libzmq cannot answer at once it answers only the last.
+
+use smallvec::SmallVec;
 
 use super::Peer;
 use crate::mailbox::{Holder, SocketLink};
@@ -17,7 +24,7 @@ use crate::wire::frame::{HEADER_BYTES_MAX, encode_header};
 
 /// How far a connection has followed its socket's interests. Idle for sockets that do not subscribe.
 #[derive(Default)]
-pub(super) struct Telling {
+pub(in crate::reactor) struct Telling {
     following: bool,
     /// The peer speaks ZMTP 3.1: subscriptions are commands, and a PING behind them is answered when they have arrived.
     by_command: bool,
@@ -26,6 +33,18 @@ pub(super) struct Telling {
     /// The newest change that was told and written.
     written: u64,
     up_to_date: bool,
+    asked: Option<Asked>,
+    /// The newest change that the peer has said it took in.
+    acknowledged: u64,
+}
+
+/// A PING that was not answered yet.
+#[derive(Clone, Copy)]
+struct Asked {
+    /// The newest change before it.
+    number: u64,
+    /// It is the second one.
+    again: bool,
 }
 
 impl Peer {
@@ -88,10 +107,8 @@ impl Telling {
         });
         self.up_to_date = match progress {
             Progress::UpToDate(number) => {
-                if number > self.told && by_command {
-                    command::ping(0, &number.to_be_bytes(), &mut slice);
-                }
                 self.told = number;
+                self.ask(&mut slice);
                 true
             }
             Progress::More => false,
@@ -100,6 +117,47 @@ impl Telling {
         drop(wanted);
         drainer.owe_aside(&slice);
         Ok(!self.up_to_date)
+    }
+
+    /// Asks whether everything that was told has arrived, if the peer could say so and was not asked.
+    fn ask(&mut self, out: &mut Vec<u8>) {
+        if self.by_command && self.asked.is_none() && self.acknowledged < self.told {
+            let asked = Asked {
+                number: self.told,
+                again: false,
+            };
+            self.asked = Some(asked);
+            command::ping(0, &asked.context(), out);
+        }
+    }
+
+    /// The peer has answered a PING.
+    pub(in crate::reactor) fn answered(
+        &mut self,
+        context: &[u8],
+        socket: &SocketLink,
+        pipe: PipeId,
+        drainer: &mut Drainer,
+    ) {
+        let Some(asked) = self.asked.as_mut().filter(|asked| *asked.context() == *context) else {
+            return;
+        };
+        let mut ping = Vec::with_capacity(32);
+        if !asked.again {
+            asked.again = true;
+            command::ping(0, &asked.context(), &mut ping);
+        } else {
+            self.acknowledged = asked.number;
+            self.asked = None;
+            socket.wanted().interests.acknowledged(pipe, self.acknowledged);
+            if let Some(inbox) = &socket.receive {
+                inbox.ready(pipe);
+            }
+            if self.up_to_date {
+                self.ask(&mut ping);
+            }
+        }
+        drainer.owe_aside(&ping);
     }
 
     /// Takes note that everything told so far is written.
@@ -111,6 +169,13 @@ impl Telling {
                 inbox.ready(pipe);
             }
         }
+    }
+}
+
+impl Asked {
+    fn context(self) -> SmallVec<[u8; 16]> {
+        let again: &[u8] = if self.again { b"again" } else { b"" };
+        self.number.to_be_bytes().iter().chain(again).copied().collect()
     }
 }
 

@@ -299,7 +299,7 @@ fn upstream_messages() -> Vec<Vec<Vec<u8>>> {
         vec![b"a word".to_vec()],
         vec![vec![]],
         vec![b"two".to_vec(), b"parts".to_vec()],
-        vec![vec![2; 100_000]],
+        vec![vec![2; 60_000]],
     ]
 }
 
