@@ -449,7 +449,7 @@ on_every_wire! {
         let endpoint = endpoint.to_string();
         let talk = || subscribe(b"something").repeat(20).into_iter();
         let talkers = [(); 4].map(|()| Flood::start(&endpoint, "SUB", talk()));
-        for _ in 0..20 {
+        for _ in 0..8 {
             let mut slow = Raw::peer(&endpoint, "SUB");
             slow.send(&subscribe(b"all"));
             let talking = Flood::go_on(slow, talk());
