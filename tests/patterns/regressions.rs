@@ -12,6 +12,7 @@ use std::task::{Context as TaskContext, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
 use zerowire::{
     Context, DealerSocket, Event, OnDuplicate, PairSocket, PubSocket, PullSocket, PushSocket, Reason,
     RouterSocket, SlowSubscriber, SubSocket, TryRecvError, TrySendError,
@@ -545,5 +546,33 @@ on_every_transport! {
         publisher.wait_for_subscribers(1, DEADLINE).unwrap();
         publisher.send("again").unwrap();
         reader.join().unwrap();
+    }
+}
+
+on_every_wire! {
+    /// What was queued for a peer that has gone used to stay in memory until the socket sent again, which a socket may have
+    /// no reason to do.
+    fn what_a_gone_peer_did_not_take_is_dropped_by_a_socket_that_only_receives(transport) {
+        struct Body(Vec<u8>, #[expect(dead_code, reason = "counts the bodies")] Arc<()>);
+
+        impl AsRef<[u8]> for Body {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+
+        let context = Context::new();
+        let mut dealer = DealerSocket::new(&context);
+        let monitor = dealer.monitor();
+        let endpoint = dealer.bind(transport.wildcard()).unwrap();
+        let peer = Raw::peer(&endpoint.to_string(), "DEALER");
+        wait_for_handshake(&monitor);
+        let bodies = Arc::new(());
+        while dealer.try_send(Bytes::from_owner(Body(vec![7; 100_000], bodies.clone()))).is_ok() {}
+        assert!(Arc::strong_count(&bodies) > 100);
+        drop(peer);
+        wait_for_end(&monitor);
+        assert_eq!(dealer.try_recv(), Err(TryRecvError::Empty));
+        assert_eq!(Arc::strong_count(&bodies), 1);
     }
 }
