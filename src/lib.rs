@@ -49,7 +49,7 @@ pub use crate::{
     },
     message::{IntoParts, Message, Part, Parts},
     monitor::{Event, Monitor, Reason},
-    options::{OnDuplicate, SlowSubscriber, Verbosity},
+    options::{OnDuplicate, SlowSubscriber, TcpKeepalive, Verbosity},
     peer_id::{InvalidPeerId, PeerId},
     socket::builder::{Builder, Conflates, Deals, Identified, Probes, Publishes, Receives, Sends, Socket},
     socket::fan_out::Published,

@@ -113,6 +113,10 @@ pub enum Reason {
     /// The other side did not answer in time.
     #[error("no connection within {0:?}")]
     ConnectTimeout(Duration),
+    /// Nothing was heard of the other side for so long after it was asked for a sign of life, or for as long as it said that it
+    /// would not be silent.
+    #[error("no sign of life for {0:?}")]
+    HeartbeatTimeout(Duration),
     /// A PAIR has one peer only, and has it already.
     #[error("the PAIR has its one peer already")]
     AlreadyPaired,

@@ -17,6 +17,12 @@ pub struct Options {
     pub(crate) max_message_parts: u32,
     pub(crate) connect_timeout: Duration,
     pub(crate) handshake_timeout: Duration,
+    /// Zero is off. None is the default, which depends on the transport.
+    pub(crate) heartbeat: Option<Duration>,
+    /// None is twice the interval.
+    pub(crate) heartbeat_timeout: Option<Duration>,
+    pub(crate) tcp_keepalive: Option<TcpKeepalive>,
+    pub(crate) tcp_user_timeout: Option<Duration>,
     pub(crate) reconnect_min: Duration,
     pub(crate) reconnect_max: Duration,
     pub(crate) backlog: u32,
@@ -37,6 +43,33 @@ pub struct Options {
     pub(crate) verbosity: Verbosity,
     pub(crate) manual: bool,
     pub(crate) welcome: Option<Message>,
+}
+
+/// The kernel's own probes on a quiet tcp connection, which find out that the other machine is gone. Heartbeats find out that
+/// the other program is.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use zerowire::{Context, PullSocket, TcpKeepalive};
+///
+/// let keepalive = TcpKeepalive {
+///     idle: Duration::from_secs(60),
+///     interval: Duration::from_secs(10),
+///     probes: 6,
+/// };
+/// let pull = PullSocket::builder(&Context::new()).tcp_keepalive(keepalive).build()?;
+/// # drop(pull);
+/// # Ok::<(), zerowire::OptionError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TcpKeepalive {
+    /// How long a connection is quiet before the first probe: 1 s to 32,767 s, rounded down to seconds.
+    pub idle: Duration,
+    /// Time between probes: 1 s to 32,767 s, rounded down to seconds.
+    pub interval: Duration,
+    /// As many unanswered ones end the connection: 1 to 127.
+    pub probes: u32,
 }
 
 /// What a [`RouterSocket`](crate::RouterSocket) does when a peer comes with the identity of one that is there.
@@ -94,6 +127,10 @@ impl Default for Options {
             max_message_parts: 1024,
             connect_timeout: Duration::from_secs(15),
             handshake_timeout: Duration::from_secs(10),
+            heartbeat: None,
+            heartbeat_timeout: None,
+            tcp_keepalive: None,
+            tcp_user_timeout: None,
             reconnect_min: Duration::from_millis(100),
             reconnect_max: Duration::from_secs(5),
             backlog: 1024,
@@ -153,6 +190,21 @@ impl Options {
         time_within("linger_max", self.linger_max, Duration::ZERO, day)?;
         time_within("connect_timeout", self.connect_timeout, milli, day)?;
         time_within("handshake_timeout", self.handshake_timeout, milli, day)?;
+        if let Some(interval) = self.heartbeat.filter(|interval| !interval.is_zero()) {
+            time_within("heartbeat", interval, milli, day)?;
+        }
+        if let Some(timeout) = self.heartbeat_timeout {
+            time_within("heartbeat_timeout", timeout, milli, day)?;
+        }
+        if let Some(keepalive) = &self.tcp_keepalive {
+            let (second, most) = (Duration::from_secs(1), Duration::from_secs(32_767));
+            time_within("tcp_keepalive idle", keepalive.idle, second, most)?;
+            time_within("tcp_keepalive interval", keepalive.interval, second, most)?;
+            within("tcp_keepalive probes", keepalive.probes.into(), 1, 127)?;
+        }
+        if let Some(timeout) = self.tcp_user_timeout {
+            time_within("tcp_user_timeout", timeout, milli, day)?;
+        }
         time_within("reconnect_min", self.reconnect_min, milli, day)?;
         time_within("reconnect_max", self.reconnect_max, self.reconnect_min, day)
     }

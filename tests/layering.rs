@@ -27,7 +27,7 @@ const ARROWS: &str = "
 
     # What threads share. A batch walks frame headers, to find where messages end.
     pipe      -> wire::frame
-    transport -> endpoint pipe::WriteSide
+    transport -> endpoint options::TcpKeepalive pipe::WriteSide
     monitor   -> wire::{error,socket_type}
     framing   -> message pipe wire::frame
     mailbox   -> endpoint message monitor options peer_id pipe routing::{identities,interests}

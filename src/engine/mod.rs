@@ -9,4 +9,5 @@
 //! `fuzz/` call its functions: `cargo +nightly fuzz run handshake`, `traffic` or `command`.
 
 pub(crate) mod handshake;
+pub(crate) mod heartbeat;
 pub(crate) mod traffic;

@@ -18,11 +18,13 @@
 use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::engine::handshake::Handshake;
+use crate::engine::heartbeat::Heartbeat;
 use crate::engine::traffic::{Decoder, Item};
 use crate::mailbox::SocketLink;
 use crate::monitor::Reason;
@@ -48,8 +50,8 @@ pub(super) struct Connection {
     pub(super) read_closed: bool,
     /// Not reading: the application is at its high-water mark.
     pub(super) paused: bool,
-    /// Bytes have come since this was last cleared.
-    pub(super) heard: bool,
+    /// Bytes that have come.
+    pub(super) received: u64,
     /// The connection takes nothing more, but what it still has for us is read to the end.
     pub(super) write_failure: Option<Reason>,
     /// Bytes that were read and not handed over: the start of a frame, or what came after the handshake or a pause.
@@ -92,6 +94,7 @@ pub(super) struct Conversation<'a> {
     pub(super) pipe: PipeId,
     pub(super) drainer: &'a mut Drainer,
     pub(super) telling: &'a mut Telling,
+    pub(super) heartbeat: Option<&'a mut Heartbeat>,
 }
 
 /// How a turn of reading ended.
@@ -115,7 +118,7 @@ impl Connection {
             writable: true,
             read_closed: false,
             paused: false,
-            heard: false,
+            received: 0,
             write_failure: None,
             rest: Vec::new(),
             unwalked: false,
@@ -258,7 +261,7 @@ impl Connection {
         {
             Ok(0) => Err(self.write_failure.take().unwrap_or(Reason::PeerClosed)),
             Ok(count) => {
-                self.heard = true;
+                self.received += count as u64;
                 // A short read has emptied the kernel's buffer; only the end may still be there, unannounced.
                 self.readable = count == direct + offered || self.read_closed;
                 if let Some(large) = &mut self.large {
@@ -589,13 +592,19 @@ impl Conversation<'_> {
     /// Acts on a command of the peer.
     fn answer(&mut self, command: Command<'_>) -> Result<(), ProtocolError> {
         match command {
-            Command::Ping { context, .. } => {
+            Command::Ping { ttl_tenths, context } => {
                 let mut pong = Vec::with_capacity(32);
                 command::pong(context, &mut pong);
                 self.drainer.owe(&pong);
+                if let Some(heartbeat) = &mut self.heartbeat {
+                    heartbeat.asked(Duration::from_millis(u64::from(ttl_tenths) * 100));
+                }
                 Ok(())
             }
             Command::Pong { context } => {
+                if let Some(heartbeat) = &mut self.heartbeat {
+                    heartbeat.answered(context);
+                }
                 self.telling
                     .answered(context, self.socket, self.pipe, self.drainer);
                 Ok(())

@@ -13,7 +13,7 @@ use super::xpubsub::XPubSocket;
 use crate::context::Context;
 use crate::error::OptionError;
 use crate::message::Message;
-use crate::options::{OnDuplicate, Options, SlowSubscriber, Verbosity};
+use crate::options::{OnDuplicate, Options, SlowSubscriber, TcpKeepalive, Verbosity};
 
 /// A socket type: sealed, implemented by all of this crate's sockets.
 pub trait Socket: sealed::Sealed + Sized {}
@@ -130,6 +130,51 @@ impl<S: Socket> Builder<S> {
     /// Default 15 s, allowed 1 ms to one day.
     pub fn connect_timeout(mut self, timeout: Duration) -> Builder<S> {
         self.options.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a connection is silent before the peer is asked for a sign of life, with a PING (ZeroMQ RFC 37), and again
+    /// after each further such time.
+    ///
+    /// Default 10 s over tcp and off over ipc, where the system tells when a peer's process ends. Allowed 1 ms to one day, over
+    /// both; zero turns it off. Peers of ZMTP 3.0 cannot be asked, in inproc nobody has to be.
+    ///
+    /// Any byte from the peer is a sign of life, so a connection that is busy with its messages costs no PING, and a large
+    /// message over a slow line ends none. Back-pressure is not taken for death: neither while this side does not read,
+    /// because its application takes nothing, nor while the peer may not, because it was sent messages and has not yet shown
+    /// that it took them in. The peer hears a PING each second from a connection that does not read.
+    pub fn heartbeat(mut self, interval: Duration) -> Builder<S> {
+        self.options.heartbeat = Some(interval);
+        self
+    }
+
+    /// How long a PING may be followed by nothing at all before the connection is given up, with
+    /// [`Reason::HeartbeatTimeout`](crate::Reason::HeartbeatTimeout); a side that connected tries again.
+    ///
+    /// Default twice the [`heartbeat`](Self::heartbeat) interval, allowed 1 ms to one day. Holds from the first PING on that the
+    /// peer answers.
+    pub fn heartbeat_timeout(mut self, timeout: Duration) -> Builder<S> {
+        self.options.heartbeat_timeout = Some(timeout);
+        self
+    }
+
+    /// Has the kernel probe quiet tcp connections: finds out that a machine or the way to it is gone, also if the peer
+    /// answers no PING.
+    ///
+    /// Default: as the system is set up, which mostly is off.
+    pub fn tcp_keepalive(mut self, keepalive: TcpKeepalive) -> Builder<S> {
+        self.options.tcp_keepalive = Some(keepalive);
+        self
+    }
+
+    /// How long the kernel tries to get bytes across a tcp connection before it gives it up (`TCP_USER_TIMEOUT`; Linux only,
+    /// elsewhere nothing happens).
+    ///
+    /// Default: the system's, which mostly comes to a quarter of an hour. Allowed 1 ms to one day. A peer that does not read for
+    /// so long, because its application takes nothing, is given up as well, with what was on its way to it: choose it longer
+    /// than any such pause.
+    pub fn tcp_user_timeout(mut self, timeout: Duration) -> Builder<S> {
+        self.options.tcp_user_timeout = Some(timeout);
         self
     }
 

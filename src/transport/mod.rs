@@ -8,12 +8,14 @@
 use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::net::{Shutdown, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
 use crate::endpoint::{Endpoint, IpcAddress};
+use crate::options::TcpKeepalive;
 use crate::pipe::WriteSide;
 
 #[cfg(unix)]
@@ -53,6 +55,10 @@ pub(crate) struct StreamOptions {
     pub(crate) send_buffer: Option<usize>,
     /// Bytes asked for as the kernel's receive buffer; the system rounds and caps it.
     pub(crate) receive_buffer: Option<usize>,
+    /// The kernel's probes on a quiet connection.
+    pub(crate) keepalive: Option<TcpKeepalive>,
+    /// How long the kernel tries to get bytes across before it gives the connection up, where it can be told.
+    pub(crate) user_timeout: Option<Duration>,
 }
 
 /// One connection of any transport, possibly still being established.
@@ -95,7 +101,11 @@ impl Stream {
         if let Some(bytes) = options.receive_buffer {
             socket.set_recv_buffer_size(bytes)?;
         }
-        Ok(())
+        match self {
+            Stream::Tcp(_) => tcp::watch(&socket, options),
+            #[cfg(unix)]
+            Stream::Ipc(_) => Ok(()),
+        }
     }
 
     /// Whether a dial has come to its end: `Ok(true)` connected, `Ok(false)` still in progress.
@@ -620,6 +630,7 @@ mod tests {
         let options = StreamOptions {
             send_buffer: Some(20_000),
             receive_buffer: Some(30_000),
+            ..StreamOptions::default()
         };
         for (dialled, _, _) in pairs() {
             let before = dialled.socket().recv_buffer_size().unwrap();
@@ -629,6 +640,42 @@ mod tests {
             assert!(dialled.socket().send_buffer_size().unwrap() >= 20_000);
             assert!(dialled.socket().recv_buffer_size().unwrap() >= 30_000);
             assert_ne!(dialled.socket().recv_buffer_size().unwrap(), before);
+        }
+    }
+
+    #[test]
+    fn the_kernel_watches_over_tcp_streams_if_asked() {
+        let options = StreamOptions {
+            keepalive: Some(TcpKeepalive {
+                idle: Duration::from_secs(60),
+                interval: Duration::from_secs(10),
+                probes: 6,
+            }),
+            user_timeout: Some(Duration::from_millis(1500)),
+            ..StreamOptions::default()
+        };
+        for (dialled, _, _) in pairs() {
+            dialled.apply(&StreamOptions::default()).unwrap();
+            if let Stream::Tcp(_) = dialled {
+                assert!(!dialled.socket().keepalive().unwrap());
+            }
+            dialled.apply(&options).unwrap();
+            if let Stream::Tcp(_) = dialled {
+                assert!(dialled.socket().keepalive().unwrap());
+                #[cfg(target_os = "linux")]
+                {
+                    assert_eq!(
+                        dialled.socket().tcp_keepalive_time().unwrap(),
+                        Duration::from_secs(60)
+                    );
+                    assert_eq!(
+                        dialled.socket().tcp_keepalive_interval().unwrap(),
+                        Duration::from_secs(10)
+                    );
+                    assert_eq!(dialled.socket().tcp_keepalive_retries().unwrap(), 6);
+                    assert_eq!(dialled.socket().tcp_user_timeout().unwrap(), options.user_timeout);
+                }
+            }
         }
     }
 

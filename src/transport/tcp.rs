@@ -7,10 +7,11 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 
 use mio::net::{TcpListener, TcpStream};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::{BindFailure, Stream};
+use super::{BindFailure, Stream, StreamOptions};
 use crate::endpoint::{Endpoint, Host};
+use crate::options::TcpKeepalive;
 
 /// Starts to connect. `SO_REUSEADDR` stays off: with it the system could take a port another program is about
 /// to listen on.
@@ -18,6 +19,27 @@ pub(super) fn dial(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// Has the kernel watch over the connection.
+pub(super) fn watch(socket: &SockRef<'_>, options: &StreamOptions) -> io::Result<()> {
+    if let Some(TcpKeepalive {
+        idle,
+        interval,
+        probes,
+    }) = options.keepalive
+    {
+        let keepalive = socket2::TcpKeepalive::new()
+            .with_time(idle)
+            .with_interval(interval)
+            .with_retries(probes);
+        socket.set_tcp_keepalive(&keepalive)?;
+    }
+    #[cfg(target_os = "linux")]
+    if options.user_timeout.is_some() {
+        socket.set_tcp_user_timeout(options.user_timeout)?;
+    }
+    Ok(())
 }
 
 /// Fails with `ConnectionRefused` if both ends of the connection are this one socket.

@@ -11,6 +11,7 @@ mod conformance;
 mod descriptors;
 mod disconnecting;
 mod forwarding;
+mod heartbeats;
 mod high_water_mark;
 mod hostile_peers;
 mod mistakes;

@@ -14,6 +14,7 @@
 //! of each handshake, gone with the connection. Dialed peers of the other types have *lasting* ones, in which messages wait
 //! for a connection.
 
+mod beating;
 mod closing;
 mod conflated;
 mod naming;
@@ -35,9 +36,11 @@ use super::connection::{Connection, Conversation, Read, Stage, Tools};
 use super::connector::{Attempt, Connector, Dialing};
 use crate::endpoint::Endpoint;
 use crate::engine::handshake::{self, Handshake, Local};
+use crate::engine::heartbeat::Heartbeat;
 use crate::engine::traffic::{Decoder, Limits};
 use crate::mailbox::{Dial, SocketLink, ToSocket, WireEnds};
 use crate::monitor::{Event, Reason};
+use crate::options::Options;
 use crate::pipe::inbound::Writer;
 use crate::pipe::outbound::{Drained, Drainer};
 use crate::pipe::sync::Ordering;
@@ -61,6 +64,10 @@ pub(super) struct Peer {
     connector: Option<Connector>,
     naming: Naming,
     telling: Telling,
+    /// Watches over the connection, if it is to be watched and the peer understands.
+    heartbeat: Option<Heartbeat>,
+    /// When the heartbeat is to be looked at again.
+    beat_due: Option<Instant>,
     /// The connection has ended, for this reason, and waits for the application to give the token back.
     ending: Option<Reason>,
     closing: Option<Closing>,
@@ -116,6 +123,8 @@ impl Peer {
             connector: None,
             naming: Naming::default(),
             telling: Telling::default(),
+            heartbeat: None,
+            beat_due: None,
             ending: None,
             closing: None,
             deadline: None,
@@ -128,11 +137,8 @@ impl Peer {
     /// Takes over an accepted stream; its handshake begins. False if the stream cannot be registered.
     pub(super) fn take_stream(&mut self, mut stream: Stream, peer: String, key: usize, io: &mut Io) -> bool {
         let options = &self.socket.options;
-        let buffers = StreamOptions {
-            send_buffer: options.send_buffer,
-            receive_buffer: options.receive_buffer,
-        };
-        let ready = stream.apply(&buffers).and_then(|()| {
+        let kernel = stream_options(options);
+        let ready = stream.apply(&kernel).and_then(|()| {
             io.registry
                 .register(&mut stream, Token(key), Interest::READABLE | Interest::WRITABLE)
         });
@@ -253,16 +259,13 @@ impl Peer {
     /// Dials the next address of the attempt; without one, the attempt has failed, for the reason given.
     fn dial_next(&mut self, mut failure: Option<Reason>, key: usize, io: &mut Io) {
         let options = &self.socket.options;
-        let buffers = StreamOptions {
-            send_buffer: options.send_buffer,
-            receive_buffer: options.receive_buffer,
-        };
+        let kernel = stream_options(options);
         while let Some(address) = self
             .connector
             .as_mut()
             .and_then(|connector| connector.addresses.pop_front())
         {
-            let dialed = Stream::dial(&address, &buffers).and_then(|mut stream| {
+            let dialed = Stream::dial(&address, &kernel).and_then(|mut stream| {
                 io.registry
                     .register(&mut stream, Token(key), Interest::READABLE | Interest::WRITABLE)?;
                 Ok(stream)
@@ -335,7 +338,9 @@ impl Peer {
             self.connection_failed(reason, key, io);
             return false;
         }
-        let again = self.serve_traffic(io);
+        let again = self
+            .serve_traffic(io)
+            .and_then(|again| Ok(self.beat(io.now)? || again));
         match again {
             Ok(again) => again,
             Err(reason) => {
@@ -424,6 +429,7 @@ impl Peer {
         }
         self.greet();
         self.begin_telling(peer.version, io);
+        self.begin_heartbeat(peer.version, io.now);
         self.write_wanted = true;
         let peer_type = peer.socket_type;
         self.report(|endpoint| Event::HandshakeSucceeded {
@@ -512,6 +518,7 @@ impl Peer {
             pipe: self.pipe,
             drainer,
             telling: &mut self.telling,
+            heartbeat: self.heartbeat.as_mut(),
         };
         let mut again = match connection.read_traffic(&mut self.inbound, &mut conversation, &mut tools) {
             Read::Idle => match connection.write_failure.take() {
@@ -629,6 +636,7 @@ impl Peer {
         self.drop_connection(io);
         self.conflated.set_connected(false);
         self.stop_telling();
+        self.stop_heartbeat();
         self.give_up_name();
         // The sockets are told before the monitors: who hears of the end from a monitor finds it done.
         if self.connector.is_none() || self.socket.has_passing_pipes() {
@@ -706,7 +714,7 @@ impl Peer {
         if let Some(closing) = &self.closing {
             earlier(closing.end());
         }
-        if let Some(end) = self.naming.challenge_ends {
+        for end in [self.naming.challenge_ends, self.beat_due].into_iter().flatten() {
             earlier(end);
         }
         if let Some(due) = due {
@@ -732,6 +740,15 @@ fn handshake(socket: &SocketLink) -> Handshake {
         identity: socket.options.identity.clone(),
         as_server: false,
     })
+}
+
+fn stream_options(options: &Options) -> StreamOptions {
+    StreamOptions {
+        send_buffer: options.send_buffer,
+        receive_buffer: options.receive_buffer,
+        keepalive: options.tcp_keepalive,
+        user_timeout: options.tcp_user_timeout,
+    }
 }
 
 /// Writes what the handshake has to say.

@@ -32,6 +32,8 @@ pub(super) struct Naming {
     pub(super) waiting: Option<handshake::Peer>,
     /// Newcomers that claim this peer's name.
     challengers: Vec<Newcomer>,
+    /// Bytes that had come from it before it was challenged.
+    heard_before: u64,
     /// Until when it may give a sign of life.
     pub(super) challenge_ends: Option<Instant>,
 }
@@ -120,7 +122,7 @@ impl Peer {
             let mut ping = Vec::new();
             command::ping(0, b"", &mut ping);
             drainer.owe(&ping);
-            connection.heard = false;
+            self.naming.heard_before = connection.received;
             self.naming.challenge_ends = Some(io.now + SIGN_OF_LIFE_MAX);
             self.write_wanted = true;
         }
@@ -135,7 +137,7 @@ impl Peer {
         if self
             .connection
             .as_ref()
-            .is_some_and(|connection| connection.heard || connection.paused)
+            .is_some_and(|connection| connection.received != self.naming.heard_before || connection.paused)
         {
             self.naming.challenge_ends = None;
             for newcomer in self.naming.challengers.drain(..) {

@@ -81,6 +81,17 @@ impl Peer {
 }
 
 impl Telling {
+    /// Whether the peer may have something to do with what it was told.
+    pub(super) fn is_underway(&self) -> bool {
+        self.following && (!self.up_to_date || self.asked.is_some())
+    }
+
+    /// The context of a PING that was not answered yet. To send it once more does no harm: it may not be answered, if libzmq
+    /// gets another PING before it can answer the first.
+    pub(super) fn question(&self) -> Option<impl AsRef<[u8]>> {
+        self.asked.map(Asked::context)
+    }
+
     /// Owes the next slice of changes, if the last one is written. Returns whether there may be more.
     pub(super) fn tell(
         &mut self,

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use zerowire::SocketType;
+use zerowire::{Context, Event, PushSocket, SocketType};
 use zerowire_interop::{
     CALL_TIMEOUT, Cell, Deadline, Flow, Happening, Libzmq, Peer, Place, ROLES, Scratch, Side, Transport,
     Watch, matrix,
@@ -91,6 +91,41 @@ fn sides(cell: Cell, interval_ms: i32) -> (Side, Side, Watch) {
     match cell.zerowire {
         Place::First => (zerowire, libzmq, watch),
         Place::Second => (libzmq, zerowire, watch),
+    }
+}
+
+/// libzmq does not read, and so answers no PING, while its application takes nothing.
+#[test]
+fn a_busy_libzmq_is_not_given_up() {
+    const COUNT: u32 = 1000;
+    const OFTEN: Duration = Duration::from_millis(20);
+    let _deadline = Deadline::start("a busy peer", 4 * CALL_TIMEOUT);
+    for transport in [Transport::Tcp, Transport::Ipc] {
+        let scratch = Scratch::new();
+        let mut pull = Libzmq::new(SocketType::Pull);
+        pull.socket.set_rcvhwm(1).expect("RCVHWM");
+        let endpoint = pull.bind(&transport.fresh(&scratch));
+        let push = PushSocket::builder(&Context::new()).heartbeat(OFTEN);
+        let mut push = push.heartbeat_timeout(OFTEN).build().expect("options");
+        let monitor = push.monitor();
+        Peer::connect(&mut push, &endpoint);
+        let mut ends = 0;
+        let mut watch = |time: Duration| {
+            let end = Instant::now() + time;
+            while let Some(event) = monitor.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                ends += u32::from(matches!(event, Event::Disconnected { .. }));
+            }
+        };
+        // It is asked while it still answers, and a hundred times when it does not.
+        watch(10 * OFTEN);
+        for number in 0..COUNT {
+            Peer::send(&mut push, &[number.to_be_bytes().to_vec()]);
+        }
+        watch(100 * OFTEN);
+        for number in 0..COUNT {
+            assert_eq!(Peer::recv(&mut pull), [number.to_be_bytes()]);
+        }
+        assert_eq!(ends, 0);
     }
 }
 
