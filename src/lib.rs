@@ -36,6 +36,8 @@ mod security;
 #[cfg(not(zerowire_loom))]
 mod socket;
 #[cfg(not(zerowire_loom))]
+mod stats;
+#[cfg(not(zerowire_loom))]
 mod transport;
 mod wire;
 
@@ -63,5 +65,6 @@ pub use crate::{
     socket::shared::{SharedPubSocket, SharedPushSocket},
     socket::subscribing::Told,
     socket::xpubsub::{Upstream, XPubSocket, XSubSocket},
+    stats::{Discarded, Dropped, Received, Sent, Stats},
     wire::{error::ProtocolError, socket_type::SocketType},
 };

@@ -16,6 +16,7 @@ const ARROWS: &str = "
     message   ->
     endpoint  ->
     peer_id   ->
+    stats     ->
     error     -> endpoint::EndpointError message::Message peer_id::PeerId SocketType
     options   -> error::OptionError message::Message
 
@@ -41,7 +42,7 @@ const ARROWS: &str = "
     context   -> error::OptionError mailbox monitor::Reason pipe::{sync,PipeId} reactor::{IoHandle,Reactor}
                  socket::inproc::Registry
     socket    -> context endpoint error framing mailbox message monitor options peer_id pipe reactor::IoHandle routing
-                 transport::{BindFailure,Listener} wire::{frame,socket_type}
+                 stats transport::{BindFailure,Listener} wire::{frame,socket_type}
                  wire::{command::TOPIC_BYTES_MAX,error::printable}
 
     # Entry points that take any bytes, for fuzz targets and tests only.

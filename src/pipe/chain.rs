@@ -272,6 +272,7 @@ pub(crate) fn chain<T>(pool: &Arc<Pool<T>>) -> (Producer<T>, Consumer<T>) {
             segment: first,
             at: 0,
             word: 0,
+            passed: 0,
             pool: pool.clone(),
             link,
         },
@@ -645,6 +646,8 @@ pub(crate) struct Consumer<T> {
     pub(super) at: usize,
     /// The newest word seen in `segment`.
     pub(super) word: u64,
+    /// Messages that ended in the segments before `segment`. Not kept where a batch moves through the chain.
+    passed: u64,
     pub(super) pool: Arc<Pool<T>>,
     link: Arc<Link<T>>,
 }
@@ -706,6 +709,23 @@ impl<T> Consumer<T> {
         self.at < published(self.word) || self.refill_slow()
     }
 
+    /// Messages published since the chain was made, those that were taken included.
+    pub(crate) fn messages(&self) -> u64 {
+        let mut total = self.passed;
+        let mut segment = self.segment;
+        loop {
+            // SAFETY: `self.segment` is valid, and so is what lies behind it, because only this consumer frees segments.
+            let present = unsafe { &*segment };
+            let word = present.load();
+            total += u64::from(messages(word));
+            if word & SEALED == 0 {
+                return total;
+            }
+            // SAFETY: SEALED was seen.
+            segment = unsafe { present.next() };
+        }
+    }
+
     #[inline]
     fn current(&self) -> &Segment<T> {
         // SAFETY: only this consumer frees the segment, and it has not left it.
@@ -726,6 +746,7 @@ impl<T> Consumer<T> {
                     return false;
                 }
             }
+            self.passed += u64::from(messages(self.word));
             // SAFETY: SEALED was seen.
             self.segment = unsafe { segment.next() };
             self.at = 0;

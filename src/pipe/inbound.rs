@@ -39,6 +39,7 @@ pub(crate) fn pipe<T>(
         taken: Credit::new(id, writer),
         attached: AtomicBool::new(false),
         abandoned: AtomicBool::new(false),
+        left: AtomicBool::new(false),
         ended: AtomicBool::new(false),
         reader,
     });
@@ -73,8 +74,10 @@ struct Inbound {
     taken: Credit,
     /// The other socket has the reader: for inproc, where a connector may wait for its binder.
     attached: AtomicBool,
-    /// The reader is gone. Written once.
+    /// The reader is gone, or wants nothing more. Written once.
     abandoned: AtomicBool,
+    /// The reader wants nothing more, and still has what is in the pipe. Written before `abandoned`.
+    left: AtomicBool,
     /// The writer is gone. Written once, after its last message.
     ended: AtomicBool,
     reader: std::sync::Arc<dyn Ready>,
@@ -137,6 +140,11 @@ impl<T> Writer<T> {
     /// Whether the reader is gone, so that nothing put in will ever be read.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.shared.abandoned.load(Ordering::Acquire)
+    }
+
+    /// Whether somebody can still read what is in the pipe.
+    pub(crate) fn is_readable(&self) -> bool {
+        !self.is_abandoned() || self.shared.left.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_attached(&self) -> bool {
@@ -248,8 +256,18 @@ impl<T> Reader<T> {
 
     /// Asks the writer to put nothing more in; it will end the pipe. What is in it stays readable.
     pub(crate) fn leave(&mut self) {
+        self.shared.left.store(true, Ordering::Relaxed);
+        self.abandon();
+    }
+
+    fn abandon(&self) {
         self.shared.abandoned.store(true, Ordering::Release);
         self.shared.taken.producer_ready();
+    }
+
+    /// Messages that were put in since the pipe was made, and how many of them were taken.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.chain.messages(), self.taken)
     }
 
     /// The chain itself, to take frames out of it.
@@ -290,7 +308,8 @@ impl<T> Reader<T> {
 
 impl<T> Drop for Reader<T> {
     fn drop(&mut self) {
-        self.leave();
+        self.shared.left.store(false, Ordering::Relaxed);
+        self.abandon();
     }
 }
 

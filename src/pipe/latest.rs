@@ -22,7 +22,8 @@ pub(crate) fn pipe<T>(
             abandoned: false,
             ended: false,
             handed: 0,
-            done: 0,
+            taken: 0,
+            replaced: 0,
         }),
         writer,
         reader,
@@ -52,8 +53,34 @@ struct State<T> {
     /// The writer is gone.
     ended: bool,
     handed: u64,
-    /// Taken by the reader, or replaced by a newer one.
-    done: u64,
+    taken: u64,
+    /// Messages that gave way to a newer one.
+    replaced: u64,
+}
+
+/// What became of the messages of a pipe since it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) handed: u64,
+    pub(crate) taken: u64,
+    /// Messages that gave way to a newer one.
+    pub(crate) replaced: u64,
+}
+
+impl Counts {
+    pub(crate) fn waiting(&self) -> u64 {
+        self.handed - self.taken - self.replaced
+    }
+}
+
+impl<T> State<T> {
+    fn counts(&self) -> Counts {
+        Counts {
+            handed: self.handed,
+            taken: self.taken,
+            replaced: self.replaced,
+        }
+    }
 }
 
 pub(crate) struct Writer<T> {
@@ -75,7 +102,7 @@ impl<T> Writer<T> {
             let mut state = lock(&self.shared.state);
             let older = state.newest.replace(message);
             state.handed += 1;
-            state.done += u64::from(older.is_some());
+            state.replaced += u64::from(older.is_some());
             (older, !std::mem::replace(&mut state.rung, true))
         };
         drop(older);
@@ -93,10 +120,9 @@ impl<T> Writer<T> {
         lock(&self.shared.state).abandoned
     }
 
-    /// Messages put in since the pipe was made, and how many of them were taken or replaced.
-    pub(crate) fn counts(&self) -> (u64, u64) {
-        let state = lock(&self.shared.state);
-        (state.handed, state.done)
+    /// What became of the messages since the pipe was made.
+    pub(crate) fn counts(&self) -> Counts {
+        lock(&self.shared.state).counts()
     }
 }
 
@@ -123,6 +149,11 @@ impl<T> Reader<T> {
         lock(&self.shared.state).attached = true;
     }
 
+    /// What became of the messages since the pipe was made.
+    pub(crate) fn counts(&self) -> Counts {
+        lock(&self.shared.state).counts()
+    }
+
     pub(crate) fn is_filled(&self) -> bool {
         lock(&self.shared.state).newest.is_some()
     }
@@ -130,7 +161,7 @@ impl<T> Reader<T> {
     pub(crate) fn take(&self) -> Option<T> {
         let mut state = lock(&self.shared.state);
         let newest = state.newest.take();
-        state.done += u64::from(newest.is_some());
+        state.taken += u64::from(newest.is_some());
         newest
     }
 
@@ -182,10 +213,16 @@ mod tests {
         writer.put(1);
         writer.put(2);
         assert_eq!(told(&receiver), [7]);
-        assert_eq!(writer.counts(), (2, 1));
+        let counts = |taken| Counts {
+            handed: 2,
+            taken,
+            replaced: 1,
+        };
+        assert_eq!(writer.counts(), counts(0));
         assert_eq!(reader.settle(), Settled::Ready);
         assert_eq!((reader.take(), reader.take()), (Some(2), None));
-        assert_eq!(writer.counts(), (2, 2));
+        assert_eq!(writer.counts(), counts(1));
+        assert_eq!(reader.counts(), counts(1));
         writer.put(3);
         drop(writer);
         assert_eq!(

@@ -246,6 +246,7 @@ impl Publisher {
         self.targets.clear();
         if let Ok(published) = &result {
             self.dropped += published.dropped as u64;
+            self.send.count_full(published.dropped, message);
         }
         result
     }

@@ -35,6 +35,7 @@ pub(crate) mod scope {
     pub(crate) use crate::socket::core::SocketCore;
     pub(crate) use crate::socket::receive_half::ReceiveHalf;
     pub(crate) use crate::socket::send_half::{Refusal, SendHalf};
+    pub(crate) use crate::stats::Stats;
     pub(crate) use crate::wire::socket_type::SocketType;
 }
 
@@ -91,7 +92,8 @@ impl Incoming for ReceiveHalf {
     }
 }
 
-/// The methods that every socket type has. The type has a `catch_up` that takes note of what has changed.
+/// The methods that every socket type has. The type has a `catch_up` that takes note of what has changed, and a `count` of what
+/// became of its messages.
 macro_rules! socket_methods {
     ($socket:ident, core: $($core:ident).+) => {
         impl $socket {
@@ -165,6 +167,12 @@ macro_rules! socket_methods {
                 self.$($core).+.disconnect(endpoint)?;
                 self.catch_up();
                 Ok(())
+            }
+
+            /// What became of the socket's messages so far, in numbers that add up. Never blocks.
+            pub fn stats(&mut self) -> Stats {
+                self.catch_up();
+                self.count()
             }
 
             /// Observes the socket's connections from here on.

@@ -54,6 +54,13 @@ impl sealed::Sealed for PairSocket {
 }
 
 impl PairSocket {
+    fn count(&self) -> Stats {
+        Stats {
+            sent: self.send.stats(),
+            received: self.receive.stats(),
+        }
+    }
+
     fn tidy(&mut self) {
         self.send.catch_up();
     }
@@ -119,5 +126,7 @@ impl PairReceiver {
     fn tidy(&mut self) {}
 }
 
+super::split::part_stats!(PairSender -> Sent);
+super::split::part_stats!(PairReceiver -> Received);
 super::split::debug_part!(PairSender);
 super::split::debug_part!(PairReceiver);

@@ -49,6 +49,13 @@ impl sealed::Sealed for PushSocket {
 }
 
 impl PushSocket {
+    fn count(&self) -> Stats {
+        Stats {
+            sent: self.half.stats(),
+            ..Stats::default()
+        }
+    }
+
     fn catch_up(&mut self) {
         self.half.catch_up();
     }
@@ -105,6 +112,13 @@ impl sealed::Sealed for PullSocket {
 }
 
 impl PullSocket {
+    fn count(&self) -> Stats {
+        Stats {
+            received: self.half.stats(),
+            ..Stats::default()
+        }
+    }
+
     fn tidy(&mut self) {}
 
     fn catch_up(&mut self) {

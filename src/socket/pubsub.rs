@@ -208,6 +208,13 @@ impl sealed::Sealed for PubSocket {
 }
 
 impl PubSocket {
+    fn count(&self) -> Stats {
+        Stats {
+            sent: self.publisher.send.stats(),
+            ..Stats::default()
+        }
+    }
+
     pub(super) fn into_publisher(self) -> Publisher {
         self.publisher
     }
@@ -268,6 +275,13 @@ impl sealed::Sealed for SubSocket {
 }
 
 impl SubSocket {
+    fn count(&self) -> Stats {
+        Stats {
+            received: self.receive.stats(),
+            ..Stats::default()
+        }
+    }
+
     fn tidy(&mut self) {}
 
     fn catch_up(&mut self) {

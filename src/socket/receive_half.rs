@@ -19,6 +19,7 @@ use crate::pipe::inbox::Inbox;
 use crate::pipe::latest;
 use crate::routing::fair_queue::FairQueue;
 use crate::routing::topics::Topics;
+use crate::stats::Received;
 
 pub(crate) struct ReceiveHalf {
     /// Keeps the I/O threads alive.
@@ -35,6 +36,8 @@ pub(crate) struct ReceiveHalf {
     held: Option<Message>,
     /// Peers that are gone, and connections that are: kept for sockets that ask for them.
     departures: Option<Vec<Departure>>,
+    /// The counts that no pipe keeps.
+    tally: Received,
     /// The I/O thread failed.
     died: bool,
     patience: park::Patience,
@@ -92,6 +95,7 @@ impl ReceiveHalf {
             conflate: false,
             held: None,
             departures: None,
+            tally: Received::default(),
             died: false,
             patience: park::Patience::default(),
             items: Vec::new(),
@@ -146,12 +150,14 @@ impl ReceiveHalf {
     pub(crate) fn take(&mut self) -> Message {
         if self.looks_closer() {
             if let Some(message) = self.held.take() {
+                self.tally.take(&message);
                 return message;
             }
         }
         let key = self.queue.current().expect("a peer was found ready");
         let message = self.pipes[key].pipe.take();
         self.queue.advance();
+        self.tally.take(&message);
         message
     }
 
@@ -205,6 +211,7 @@ impl ReceiveHalf {
             let mut message = pipe.take();
             while pipe.is_filled() {
                 message = pipe.take();
+                self.tally.discarded.replaced += 1;
             }
             if self
                 .filter
@@ -212,6 +219,8 @@ impl ReceiveHalf {
                 .is_none_or(|filter| filter.passes(message.as_bytes()))
             {
                 self.held = Some(message);
+            } else {
+                self.tally.discarded.filtered += 1;
             }
             self.queue.advance();
             return self.held.is_some();
@@ -221,11 +230,16 @@ impl ReceiveHalf {
         };
         match pipe.first_part() {
             Some(part) if filter.passes(part) => return true,
-            Some(_) => drop(pipe.take()),
+            Some(_) => {
+                drop(pipe.take());
+                self.tally.discarded.filtered += 1;
+            }
             None => {
                 let message = pipe.take();
                 if filter.passes(message.as_bytes()) {
                     self.held = Some(message);
+                } else {
+                    self.tally.discarded.filtered += 1;
                 }
             }
         }
@@ -379,8 +393,31 @@ impl ReceiveHalf {
                     return;
                 }
                 drop(self.pipes[key].pipe.take());
+                self.tally.discarded.unwanted += 1;
             }
         }
+    }
+
+    /// Takes note that a message of so many bytes which was taken is not for the application.
+    pub(crate) fn discard(&mut self, bytes: usize) {
+        self.tally.taken -= 1;
+        self.tally.taken_bytes -= bytes as u64;
+        self.tally.discarded.unwanted += 1;
+    }
+
+    /// What became of all messages.
+    pub(crate) fn stats(&self) -> Received {
+        let mut received = self.tally;
+        received.peers = self.pipes.len();
+        received.waiting = u64::from(self.held.is_some());
+        for (_, entry) in &self.pipes {
+            let counts = entry.pipe.counts();
+            received.received += counts.handed;
+            received.waiting += counts.waiting();
+            received.discarded.replaced += counts.replaced;
+        }
+        debug_assert!(received.adds_up(), "{received:?}");
+        received
     }
 
     fn departed(&mut self, departure: Departure) {
@@ -402,7 +439,12 @@ impl ReceiveHalf {
     }
 
     fn remove(&mut self, key: usize) {
-        let pipe = self.pipes.remove(key).pipe.id();
+        let pipe = self.pipes.remove(key).pipe;
+        let counts = pipe.counts();
+        self.tally.received += counts.handed;
+        self.tally.discarded.replaced += counts.replaced;
+        self.tally.discarded.unwanted += counts.waiting();
+        let pipe = pipe.id();
         self.keys.remove(&pipe);
         self.queue.remove(key);
         self.departed(Departure::Peer { pipe });
@@ -413,6 +455,18 @@ impl Drop for ReceiveHalf {
     fn drop(&mut self) {
         // Peers that were attached and not seen yet are dropped with the rest, so that their other side learns of it.
         self.inbox.take(&mut self.items, &mut self.ready);
+        if cfg!(debug_assertions) && !std::thread::panicking() {
+            self.stats();
+        }
+    }
+}
+
+impl Received {
+    /// Counts a message that the application gets.
+    #[inline]
+    fn take(&mut self, message: &Message) {
+        self.taken += 1;
+        self.taken_bytes += message.total_bytes() as u64;
     }
 }
 
@@ -429,6 +483,20 @@ impl Pipe {
             Pipe::Wire(pipe) => pipe.id(),
             Pipe::Inproc(pipe) => pipe.id(),
             Pipe::Latest(pipe) => pipe.id(),
+        }
+    }
+
+    /// What became of the messages since the pipe was made.
+    fn counts(&self) -> latest::Counts {
+        let (handed, taken) = match self {
+            Pipe::Wire(pipe) => pipe.counts(),
+            Pipe::Inproc(pipe) => pipe.counts(),
+            Pipe::Latest(pipe) => return pipe.counts(),
+        };
+        latest::Counts {
+            handed,
+            taken,
+            replaced: 0,
         }
     }
 

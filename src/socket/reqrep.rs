@@ -85,6 +85,13 @@ impl sealed::Sealed for ReqSocket {
 }
 
 impl ReqSocket {
+    fn count(&self) -> Stats {
+        Stats {
+            sent: self.asker.send.stats(),
+            received: self.asker.receive.stats(),
+        }
+    }
+
     fn tidy(&mut self) {
         self.asker.send.catch_up();
     }
@@ -340,17 +347,20 @@ impl Incoming for Asker {
                 Ok(()) => {
                     let pipe = self.receive.source().0;
                     let message = self.receive.take();
+                    let bytes = message.total_bytes();
                     if pipe != asked.pipe {
+                        self.receive.discard(bytes);
                         continue;
                     }
                     match Asker::unwrap(message, &asked) {
-                        Ok(None) => {}
+                        Ok(None) => self.receive.discard(bytes),
                         Ok(reply) => {
                             self.asked = None;
                             self.reply = reply;
                             return Ok(());
                         }
                         Err(reason) => {
+                            self.receive.discard(bytes);
                             self.core.abort(pipe, reason);
                             // With ids or without: the pipe goes with its connection.
                             self.asked = Some(Asked { id: None, ..asked });
@@ -455,6 +465,13 @@ impl sealed::Sealed for RepSocket {
 }
 
 impl RepSocket {
+    fn count(&self) -> Stats {
+        Stats {
+            sent: self.answerer.send.stats(),
+            received: self.answerer.receive.stats(),
+        }
+    }
+
     fn tidy(&mut self) {
         self.answerer.send.catch_up();
     }
@@ -672,15 +689,18 @@ impl Incoming for Answerer {
         for _ in 0..DISCARDS_PER_LOOK {
             self.receive.look()?;
             let pipe = self.receive.source().0;
-            match self.receive.take().split_envelope() {
+            let message = self.receive.take();
+            let bytes = message.total_bytes();
+            match message.split_envelope() {
                 Ok((envelope, request)) => {
                     self.asked = Some((pipe, envelope));
                     self.request = Some(request);
                     return Ok(());
                 }
                 // What a peer with the option to probe sends first, for routers.
-                Err(probe) if probe.part_count() == 1 && probe.is_empty() => {}
+                Err(probe) if probe.part_count() == 1 && probe.is_empty() => self.receive.discard(bytes),
                 Err(_) => {
+                    self.receive.discard(bytes);
                     // With its connection goes all else that it has sent.
                     self.core.abort(pipe, Reason::NoEnvelope);
                     self.send.let_go(pipe);

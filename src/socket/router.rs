@@ -3,7 +3,7 @@
 use super::builder::{Conflates, Deals, Identified, Probes, Receives, Sends};
 use super::methods::scope::*;
 use super::send_half::Route;
-use super::split::{Kept, debug_part, split};
+use super::split::{Kept, debug_part, part_stats, split};
 use crate::error::SendToError;
 use crate::peer_id::PeerId;
 use crate::routing::directory::Directory;
@@ -65,6 +65,13 @@ impl sealed::Sealed for DealerSocket {
 }
 
 impl DealerSocket {
+    fn count(&self) -> Stats {
+        Stats {
+            sent: self.send.stats(),
+            received: self.receive.stats(),
+        }
+    }
+
     fn tidy(&mut self) {
         self.send.catch_up();
     }
@@ -96,6 +103,7 @@ pub struct DealerSender {
 }
 
 send_methods!(DealerSender, half);
+part_stats!(DealerSender -> Sent);
 debug_part!(DealerSender);
 
 /// The receiving part of a [`DealerSocket`] that was [taken apart](DealerSocket::into_split).
@@ -110,6 +118,7 @@ impl DealerReceiver {
     /// The part that sends is elsewhere.
     fn tidy(&mut self) {}
 }
+part_stats!(DealerReceiver -> Received);
 debug_part!(DealerReceiver);
 
 /// Talks to each of its peers by name.
@@ -308,6 +317,13 @@ impl sealed::Sealed for RouterSocket {
 }
 
 impl RouterSocket {
+    fn count(&self) -> Stats {
+        Stats {
+            sent: self.send.stats(),
+            received: self.receive.stats(),
+        }
+    }
+
     fn tidy(&mut self) {
         self.send.catch_up();
     }
@@ -353,6 +369,7 @@ pub struct RouterSender {
 }
 
 send_to_methods!(RouterSender, half);
+part_stats!(RouterSender -> Sent);
 debug_part!(RouterSender);
 
 /// The receiving part of a [`RouterSocket`] that was [taken apart](RouterSocket::into_split).
@@ -367,6 +384,7 @@ impl RouterReceiver {
     fn tidy(&mut self) {}
 }
 
+part_stats!(RouterReceiver -> Received);
 debug_part!(RouterReceiver);
 
 /// How long a send may wait for room.
@@ -408,7 +426,7 @@ impl SendHalf<Directory> {
             return Err(SendToError::IoThreadDied(message));
         }
         if self.options().drop_unroutable {
-            self.count_lost(1);
+            self.count_unroutable(&message);
             return Ok(());
         }
         Err(SendToError::Unroutable {

@@ -21,6 +21,7 @@ use crate::pipe::latest;
 use crate::pipe::outbound::{Sender, fence_after_fan_out};
 use crate::pipe::recycle::Spares;
 use crate::routing::load_balancer::LoadBalancer;
+use crate::stats::Sent;
 
 pub(crate) struct SendHalf<R> {
     /// Keeps the I/O threads alive.
@@ -34,8 +35,10 @@ pub(crate) struct SendHalf<R> {
     message_spares: Spares<Message>,
     /// The I/O thread failed.
     died: bool,
-    /// Messages that were accepted for peers which are gone for good, and never handed over.
-    lost: u64,
+    /// Pipes whose peers are not listed any more, while what they hold is still being written.
+    leaving: Vec<(Pipe, Cause)>,
+    /// The counts that no pipe keeps.
+    tally: Sent,
     patience: park::Patience,
     items: Vec<ToSocket>,
     ready: Vec<PipeId>,
@@ -104,7 +107,8 @@ impl<R: Route> SendHalf<R> {
             byte_spares: Spares::new(link.byte_pool.clone()),
             message_spares: Spares::new(link.message_pool.clone()),
             died: false,
-            lost: 0,
+            leaving: Vec::new(),
+            tally: Sent::default(),
             patience: park::Patience::default(),
             items: Vec::new(),
             ready: Vec::new(),
@@ -127,21 +131,25 @@ impl<R: Route> SendHalf<R> {
         match &mut self.pipes[key] {
             Pipe::Wire(pipe) => {
                 if pipe.has_room() || pipe.wait_for_room() {
+                    self.tally.take(1, message.total_bytes());
                     framing::send(pipe, &message, &mut self.byte_spares);
                     return Ok(());
                 }
             }
             Pipe::Inproc(pipe) => {
                 if pipe.has_room() || pipe.wait_for_room() {
+                    self.tally.take(1, message.total_bytes());
                     pipe.push(message, &mut self.message_spares);
                     return Ok(());
                 }
             }
             Pipe::Latest(pipe) => {
+                self.tally.take(1, message.total_bytes());
                 pipe.put(message);
                 return Ok(());
             }
         }
+        self.tally.full += 1;
         Err(message)
     }
 
@@ -157,6 +165,7 @@ impl<R: Route> SendHalf<R> {
 
     /// Gives a message to several peers, all of which have room. It is framed once, and they are woken when all have it.
     pub(crate) fn give_all(&mut self, keys: &[usize], message: &Message) {
+        self.tally.take(keys.len(), message.total_bytes());
         let by_reference_min = if keys.len() >= BY_REFERENCE_PEERS_MIN {
             BY_REFERENCE_MANY_MIN
         } else {
@@ -211,7 +220,7 @@ impl<R: Route> SendHalf<R> {
 
     /// Messages that a peer's pipe has accepted since it was made.
     pub(crate) fn accepted(&self, key: usize) -> u64 {
-        self.pipes[key].counts().0
+        self.pipes[key].counts().accepted
     }
 
     /// Whether the I/O thread has failed.
@@ -223,9 +232,23 @@ impl<R: Route> SendHalf<R> {
         &self.link.options
     }
 
-    /// Counts messages that nobody will get.
-    pub(crate) fn count_lost(&mut self, messages: u64) {
-        self.lost += messages;
+    /// Counts a message that so many peers did not get, because they were at their high-water mark.
+    pub(crate) fn count_full(&mut self, peers: usize, message: &Message) {
+        self.tally.take(peers, message.total_bytes());
+        self.tally.full += peers as u64;
+        self.tally.dropped.full += peers as u64;
+    }
+
+    /// Counts a message that so many peers of this context were given by another way.
+    pub(crate) fn count_handed_over(&mut self, peers: usize, message: &Message) {
+        self.tally.take(peers, message.total_bytes());
+        self.tally.handed_over += peers as u64;
+    }
+
+    /// Counts a message that no peer is there for.
+    pub(crate) fn count_unroutable(&mut self, message: &Message) {
+        self.tally.take(1, message.total_bytes());
+        self.tally.dropped.unroutable += 1;
     }
 
     /// Lets go of a peer, with all that is in its pipe.
@@ -252,9 +275,7 @@ impl<R: Route> SendHalf<R> {
                 ToSocket::Detach(id) => {
                     if let Some(key) = self.keys.get(&id).copied() {
                         let pipe = self.remove(key);
-                        if pipe.is_gone() {
-                            self.lost += pipe.unfinished();
-                        }
+                        self.retire(pipe, Cause::Disconnected);
                     }
                 }
                 ToSocket::IoThreadDied => self.give_up_connections(),
@@ -266,6 +287,9 @@ impl<R: Route> SendHalf<R> {
         for id in ready.drain(..) {
             if let Some(key) = self.keys.get(&id).copied() {
                 self.refresh(key);
+            } else if let Some(index) = self.leaving.iter().position(|(pipe, _)| pipe.id() == id) {
+                let (pipe, cause) = self.leaving.swap_remove(index);
+                self.retire(pipe, cause);
             }
         }
         (self.items, self.ready) = (items, ready);
@@ -281,7 +305,11 @@ impl<R: Route> SendHalf<R> {
             .map(|(key, _)| key)
             .collect();
         for key in wires {
-            self.lose(key);
+            let pipe = self.remove(key);
+            self.tally.fold(&pipe, Cause::PeerGone);
+        }
+        for (pipe, cause) in self.leaving.drain(..) {
+            self.tally.fold(&pipe, cause);
         }
     }
 
@@ -291,6 +319,8 @@ impl<R: Route> SendHalf<R> {
             SendPipe::Inproc(pipe) => Pipe::Inproc(pipe),
             SendPipe::Latest(pipe) => Pipe::Latest(pipe),
         };
+        // In inproc a probe or a welcome may be in it already.
+        self.tally.accepted += pipe.counts().accepted;
         let id = pipe.id();
         let key = self.pipes.insert(pipe);
         self.keys.insert(id, key);
@@ -312,7 +342,15 @@ impl<R: Route> SendHalf<R> {
     /// Removes a peer that gets nothing more, not even what it was given.
     fn lose(&mut self, key: usize) {
         let pipe = self.remove(key);
-        self.lost += pipe.unfinished();
+        self.retire(pipe, Cause::PeerGone);
+    }
+
+    /// Counts what became of the messages of a peer that is not listed any more, when that is certain.
+    fn retire(&mut self, pipe: Pipe, cause: Cause) {
+        match &pipe {
+            Pipe::Wire(sender) if !sender.is_ended() && !self.died => self.leaving.push((pipe, cause)),
+            _ => self.tally.fold(&pipe, cause),
+        }
     }
 
     fn remove(&mut self, key: usize) -> Pipe {
@@ -322,9 +360,27 @@ impl<R: Route> SendHalf<R> {
         pipe
     }
 
-    /// See the field.
+    /// Messages that were accepted and will never be handed over, because their peer is gone.
     pub(crate) fn lost(&self) -> u64 {
-        self.lost
+        let dropped = &self.tally.dropped;
+        dropped.peer_gone + dropped.linger_expired + dropped.unroutable
+    }
+}
+
+impl<R> SendHalf<R> {
+    /// What became of all messages.
+    pub(crate) fn stats(&self) -> Sent {
+        let mut sent = self.tally;
+        sent.peers = self.pipes.len();
+        let listed = self.pipes.iter().map(|(_, pipe)| pipe);
+        for pipe in listed.chain(self.leaving.iter().map(|(pipe, _)| pipe)) {
+            let counts = pipe.counts();
+            sent.handed_over += counts.handed_over;
+            sent.waiting += counts.waiting();
+            sent.dropped.replaced += counts.replaced;
+        }
+        debug_assert!(sent.adds_up(), "{sent:?}");
+        sent
     }
 }
 
@@ -332,6 +388,52 @@ impl<R> Drop for SendHalf<R> {
     fn drop(&mut self) {
         // Peers that were attached and not seen yet are dropped with the rest, so that their other side learns of it.
         self.inbox.take(&mut self.items, &mut self.ready);
+        if cfg!(debug_assertions) && !std::thread::panicking() {
+            self.stats();
+        }
+    }
+}
+
+impl Sent {
+    /// Counts a message that was accepted for so many peers.
+    #[inline]
+    fn take(&mut self, peers: usize, bytes: usize) {
+        self.accepted += peers as u64;
+        self.accepted_bytes += (peers * bytes) as u64;
+    }
+
+    /// Counts what became of the messages of a pipe that is dropped.
+    fn fold(&mut self, pipe: &Pipe, cause: Cause) {
+        let counts = pipe.counts();
+        self.handed_over += counts.handed_over;
+        self.dropped.replaced += counts.replaced;
+        let rest = match cause {
+            _ if pipe.is_readable() => &mut self.handed_over,
+            Cause::PeerGone => &mut self.dropped.peer_gone,
+            Cause::Disconnected => &mut self.dropped.linger_expired,
+        };
+        *rest += counts.waiting();
+    }
+}
+
+/// Why a peer is not listed any more.
+#[derive(Clone, Copy, Debug)]
+enum Cause {
+    PeerGone,
+    /// The application has disconnected from it.
+    Disconnected,
+}
+
+/// What became of the messages of a pipe.
+struct Counts {
+    accepted: u64,
+    handed_over: u64,
+    replaced: u64,
+}
+
+impl Counts {
+    fn waiting(&self) -> u64 {
+        self.accepted - self.handed_over - self.replaced
     }
 }
 
@@ -369,17 +471,34 @@ impl Pipe {
         }
     }
 
-    fn unfinished(&self) -> u64 {
-        let (accepted, done) = self.counts();
-        accepted - done
+    /// Whether what was not handed over can still be received, by a peer in this process that has only been parted from.
+    fn is_readable(&self) -> bool {
+        match self {
+            Pipe::Wire(_) => false,
+            Pipe::Inproc(pipe) => pipe.is_readable(),
+            Pipe::Latest(pipe) => !pipe.is_abandoned(),
+        }
     }
 
-    /// Messages accepted, and how many of them are finished.
-    fn counts(&self) -> (u64, u64) {
-        match self {
-            Pipe::Wire(pipe) => pipe.counts(),
-            Pipe::Inproc(pipe) => pipe.counts(),
-            Pipe::Latest(pipe) => pipe.counts(),
+    fn counts(&self) -> Counts {
+        let (accepted, handed_over, replaced) = match self {
+            Pipe::Wire(pipe) => {
+                let (accepted, finished) = pipe.counts();
+                (accepted, finished, 0)
+            }
+            Pipe::Inproc(pipe) => {
+                let (handed, taken) = pipe.counts();
+                (handed, taken, 0)
+            }
+            Pipe::Latest(pipe) => {
+                let counts = pipe.counts();
+                (counts.handed, counts.taken, counts.replaced)
+            }
+        };
+        Counts {
+            accepted,
+            handed_over,
+            replaced,
         }
     }
 }

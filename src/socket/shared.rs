@@ -19,6 +19,7 @@ use crate::message::Message;
 use crate::monitor::Monitor;
 use crate::pipe::inbox::wake;
 use crate::routing::load_balancer::LoadBalancer;
+use crate::stats::Sent;
 
 /// A [`PushSocket`] that any number of threads and tasks send through, each with a clone of its own.
 ///
@@ -289,6 +290,13 @@ impl SharedPushSocket {
         self.shared.lock().half.lost()
     }
 
+    /// As [`PushSocket::stats`].
+    pub fn stats(&self) -> Sent {
+        let mut pusher = self.shared.lock();
+        pusher.half.catch_up();
+        pusher.half.stats()
+    }
+
     /// As [`PushSocket::monitor`].
     pub fn monitor(&self) -> Monitor {
         self.shared.lock().core.monitor()
@@ -379,6 +387,13 @@ impl SharedPubSocket {
     /// As [`PubSocket::lost`].
     pub fn lost(&self) -> u64 {
         self.shared.lock().send.lost()
+    }
+
+    /// As [`PubSocket::stats`].
+    pub fn stats(&self) -> Sent {
+        let mut publisher = self.shared.lock();
+        publisher.catch_up();
+        publisher.send.stats()
     }
 
     /// As [`PubSocket::monitor`].

@@ -117,6 +117,20 @@ impl Incoming for Kept<ReceiveHalf> {
     }
 }
 
+/// What a part's messages came to.
+macro_rules! part_stats {
+    ($part:ident -> $counts:ident) => {
+        impl $part {
+            /// What became of the messages so far, those before the socket was taken apart included. Never blocks.
+            pub fn stats(&mut self) -> crate::stats::$counts {
+                self.half.collect();
+                self.half.stats()
+            }
+        }
+    };
+}
+pub(crate) use part_stats;
+
 /// Shows a part by its name.
 macro_rules! debug_part {
     ($part:ident) => {

@@ -64,6 +64,13 @@ impl sealed::Sealed for XPubSocket {
 }
 
 impl XPubSocket {
+    fn count(&self) -> Stats {
+        Stats {
+            sent: self.publisher.send.stats(),
+            received: self.publisher.upstream.stats(),
+        }
+    }
+
     fn tidy(&mut self) {}
 
     /// In manual mode: gives the peer whose message was received last what begins with `topic`.
@@ -235,6 +242,13 @@ impl sealed::Sealed for XSubSocket {
 }
 
 impl XSubSocket {
+    fn count(&self) -> Stats {
+        Stats {
+            sent: self.send.stats(),
+            received: self.receive.stats(),
+        }
+    }
+
     fn tidy(&mut self) {
         self.send.catch_up();
     }
@@ -287,6 +301,8 @@ impl XSubSocket {
         let (matched, queued) = (connected + local, keys.len() + told);
         let dropped = matched - queued;
         self.dropped += dropped as u64;
+        self.send.count_full(dropped, &message);
+        self.send.count_handed_over(told, &message);
         Ok(Published {
             matched,
             queued,

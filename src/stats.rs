@@ -1,0 +1,170 @@
+//! What became of a socket's messages, in numbers that add up.
+
+use std::fmt;
+
+/// What became of a socket's messages since it was made, as it stands at this moment.
+///
+/// The numbers add up, always:
+///
+/// - accepted = handed over + waiting + dropped, see [`Sent`];
+/// - received = taken + waiting + discarded, see [`Received`].
+///
+/// # Examples
+/// ```
+/// use zerowire::{Context, PullSocket, PushSocket};
+///
+/// let context = Context::new();
+/// let mut pull = PullSocket::new(&context);
+/// pull.bind("inproc://counted")?;
+/// let mut push = PushSocket::new(&context);
+/// push.connect("inproc://counted")?;
+/// push.send("one")?;
+/// push.send("two")?;
+/// assert_eq!(pull.recv()?.as_bytes(), b"one");
+///
+/// let sent = push.stats().sent;
+/// assert_eq!((sent.accepted, sent.handed_over, sent.waiting), (2, 1, 1));
+/// let received = pull.stats().received;
+/// assert_eq!((received.received, received.taken, received.waiting), (2, 1, 1));
+/// assert_eq!(received.taken_bytes, 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// What was to be sent; all zero for a socket that does not send.
+    pub sent: Sent,
+    /// What has come; all zero for a socket that does not receive.
+    pub received: Received,
+}
+
+/// Messages that a socket was to send. A message for several peers counts once for each.
+///
+/// accepted = handed over + waiting + dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sent {
+    /// Peers that there are, and endpoints that are being connected to, if messages can wait for them.
+    pub peers: usize,
+    /// Messages that a send call took. One that it gave back was not accepted. In inproc also the probe or the welcome that each
+    /// new peer gets; over connections those are none of the queue's.
+    pub accepted: u64,
+    /// Bytes of these messages: of all their parts, without what the protocol adds.
+    pub accepted_bytes: u64,
+    /// Messages that the operating system took to the last byte, or, in inproc, that the peer's application took.
+    pub handed_over: u64,
+    /// Messages that wait in the queues of peers.
+    pub waiting: u64,
+    /// Messages that will never be handed over.
+    pub dropped: Dropped,
+    /// How many times a message met a peer's queue that was full, at the high-water mark. What became of the message, another
+    /// field says: it waited, was given back, or was dropped.
+    pub full: u64,
+}
+
+/// Messages that were accepted and will never be handed over, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Dropped {
+    /// A publisher's peer was at its high-water mark.
+    pub full: u64,
+    /// The peer went for good, or was given up.
+    pub peer_gone: u64,
+    /// The endpoint was disconnected from, and its peer took nothing for the linger time.
+    pub linger_expired: u64,
+    /// A ROUTER had no such peer, and was told to drop such messages.
+    pub unroutable: u64,
+    /// A newer message took the place of this one, because the socket conflates.
+    pub replaced: u64,
+}
+
+/// Messages that came to a socket. Those of subscribers to a publisher, subscriptions included, are among them.
+///
+/// received = taken + waiting + discarded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Received {
+    /// Peers that messages may come from, and those that are gone and left some.
+    pub peers: usize,
+    /// Messages that came, as far as they were read: what is beyond the high-water mark stays in the operating system.
+    pub received: u64,
+    /// Messages that the application got.
+    pub taken: u64,
+    /// Bytes of these messages: of all their parts.
+    pub taken_bytes: u64,
+    /// Messages that the application can still take, some of which may turn out not to be for it.
+    pub waiting: u64,
+    /// Messages that the application will never get.
+    pub discarded: Discarded,
+}
+
+/// Messages that came and were not for the application, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Discarded {
+    /// A subscriber did not ask for them.
+    pub filtered: u64,
+    /// A newer message of the same peer had come, and the socket conflates.
+    pub replaced: u64,
+    /// Nobody waited for them: replies to requests that were given up, and what was left by a peer that was let go of.
+    pub unwanted: u64,
+}
+
+impl Dropped {
+    /// The sum over all reasons.
+    pub fn total(&self) -> u64 {
+        let Dropped {
+            full,
+            peer_gone,
+            linger_expired,
+            unroutable,
+            replaced,
+        } = self;
+        full + peer_gone + linger_expired + unroutable + replaced
+    }
+}
+
+impl Discarded {
+    /// The sum over all reasons.
+    pub fn total(&self) -> u64 {
+        let Discarded {
+            filtered,
+            replaced,
+            unwanted,
+        } = self;
+        filtered + replaced + unwanted
+    }
+}
+
+impl Sent {
+    /// Whether nothing is missing.
+    pub(crate) fn adds_up(&self) -> bool {
+        self.accepted == self.handed_over + self.waiting + self.dropped.total()
+    }
+}
+
+impl Received {
+    /// Whether nothing is missing.
+    pub(crate) fn adds_up(&self) -> bool {
+        self.received == self.taken + self.waiting + self.discarded.total()
+    }
+}
+
+/// One line: `sent 10 = 7 handed over + 2 waiting + 1 dropped; received 0 = …`.
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Stats { sent, received } = self;
+        write!(
+            f,
+            "sent {} = {} handed over + {} waiting + {} dropped; received {} = {} taken + {} waiting + {} discarded",
+            sent.accepted,
+            sent.handed_over,
+            sent.waiting,
+            sent.dropped.total(),
+            received.received,
+            received.taken,
+            received.waiting,
+            received.discarded.total(),
+        )
+    }
+}
