@@ -38,8 +38,8 @@ pub(crate) enum ToReactor {
     Dial(Box<Dial>),
     /// Close the dialed pipe with linger.
     Undial { pipe: PipeId },
-    /// Close the dialed pipe at once: nobody wants what is in it.
-    Forget { pipe: PipeId },
+    /// Close the dialed pipe at once, for this reason: nobody wants what is in it.
+    Forget { pipe: PipeId, reason: Reason },
     /// End the pipe's connection, if this thread has it. A dialed one will be dialed again.
     Abort { pipe: PipeId, reason: Reason },
     /// A newcomer claims the name of this pipe's peer: is it still alive?

@@ -281,9 +281,9 @@ impl Reactor {
                     self.with_peer(key, |peer, io| peer.close(io.now));
                 }
             }
-            ToReactor::Forget { pipe } => {
+            ToReactor::Forget { pipe, reason } => {
                 if let Some(key) = self.io.keys.get(&pipe).copied() {
-                    self.with_peer(key, |peer, io| peer.forget(io.now));
+                    self.with_peer(key, |peer, io| peer.forget(reason, io.now));
                 }
             }
             ToReactor::Abort { pipe, reason } => {

@@ -178,15 +178,17 @@ impl SocketCore {
 
     /// Throws a pipe away with all that is in it, on both sides, and gets a new one to the same peer, or another one
     /// behind the same endpoint. The halves have dropped their ends.
-    pub(crate) fn renew(&mut self, pipe: PipeId) {
+    pub(crate) fn renew(&mut self, pipe: PipeId, reason: Reason) {
         let Some(dialed) = self.dialed.iter_mut().find(|dialed| dialed.pipe == pipe) else {
             // The peer came to us: it may come again.
-            self.abort(pipe, Reason::Closed);
+            self.abort(pipe, reason);
             inproc::renew(&self.context.inproc, pipe);
             return;
         };
         let Some(io) = dialed.io.clone() else {
-            if let Some(fresh) = inproc::renew(&self.context.inproc, pipe) {
+            let inproc = &self.context.inproc;
+            if let Some(fresh) = inproc::abort(inproc, pipe, &reason).or_else(|| inproc::renew(inproc, pipe))
+            {
                 dialed.pipe = fresh;
             }
             return;
@@ -194,7 +196,7 @@ impl SocketCore {
         let fresh = self.context.next_id();
         dialed.pipe = fresh;
         let (endpoint, name) = (dialed.endpoint.clone(), dialed.name.clone());
-        io.post(ToReactor::Forget { pipe });
+        io.post(ToReactor::Forget { pipe, reason });
         self.dial_wire(&endpoint, fresh, name.as_ref(), &io);
     }
 
@@ -209,7 +211,7 @@ impl SocketCore {
 
     /// Ends a connection, whichever I/O thread has it.
     pub(crate) fn abort(&self, pipe: PipeId, reason: Reason) {
-        if !inproc::abort(&self.context.inproc, pipe, &reason) {
+        if inproc::abort(&self.context.inproc, pipe, &reason).is_none() {
             self.context.abort(pipe, reason);
         }
     }

@@ -231,9 +231,9 @@ pub(crate) fn disconnect(registry: &Registry, socket: SocketId, address: &str) -
     })
 }
 
-/// Ends a connection, which is made anew at once, and tells the monitors of both sides why. False if it is none of these. The
-/// caller drops its own ends of the pipes.
-pub(crate) fn abort(registry: &Registry, pipe: PipeId, reason: &Reason) -> bool {
+/// Ends a connection, which is made anew at once, and tells the monitors of both sides why. Says which pipe its connector has
+/// now; nothing if it is none of these. The caller drops its own ends of the old pipes.
+pub(crate) fn abort(registry: &Registry, pipe: PipeId, reason: &Reason) -> Option<PipeId> {
     let sides = change(registry, |names, then| {
         let index = names.attached.iter().position(|it| it.pipe == pipe)?;
         let it = &names.attached[index];
@@ -244,12 +244,10 @@ pub(crate) fn abort(registry: &Registry, pipe: PipeId, reason: &Reason) -> bool 
         }
         Some(sides)
     });
-    let Some((binder, connector, address)) = sides else {
-        return false;
-    };
-    renew(registry, pipe);
+    let (binder, connector, address) = sides?;
+    let fresh = renew(registry, pipe);
     report_end(&binder, &connector, &address, reason);
-    true
+    Some(fresh.unwrap_or(pipe))
 }
 
 /// Whether the socket's connection to this name is made.

@@ -121,7 +121,7 @@ impl ReqSocket {
         match Incoming::wait(&mut self.asker, deadline) {
             Ok(()) => Ok(self.asker.take()),
             Err(nothing) => {
-                self.asker.give_up();
+                self.asker.give_up(Reason::RequestGivenUp);
                 Err(nothing.into())
             }
         }
@@ -139,7 +139,7 @@ impl ReqSocket {
         struct Exchange<'a>(&'a mut Asker);
         impl Drop for Exchange<'_> {
             fn drop(&mut self) {
-                self.0.give_up();
+                self.0.give_up(Reason::RequestGivenUp);
             }
         }
 
@@ -168,7 +168,7 @@ impl ReqSocket {
     /// Gives up the request that is under way, if one is: its reply will not be received, now or ever. The socket is ready
     /// for another request.
     pub fn give_up(&mut self) {
-        self.asker.give_up();
+        self.asker.give_up(Reason::RequestGivenUp);
     }
 }
 
@@ -202,7 +202,7 @@ struct Asked {
 }
 
 impl Asker {
-    fn give_up(&mut self) {
+    fn give_up(&mut self, reason: Reason) {
         self.reply = None;
         let Some(asked) = self.asked.take() else {
             return;
@@ -210,7 +210,7 @@ impl Asker {
         if asked.id.is_none() {
             self.send.let_go(asked.pipe);
             self.receive.let_go(asked.pipe);
-            self.core.renew(asked.pipe);
+            self.core.renew(asked.pipe, reason);
         }
     }
 
@@ -277,7 +277,7 @@ impl Outgoing for Asker {
             if self.send.is_too_large(&message) {
                 return Err((message, Refusal::TooLarge));
             }
-            self.give_up();
+            self.give_up(Reason::RequestGivenUp);
         }
         self.is_lost(None);
         let (message, id) = self.wrap(message);
@@ -361,10 +361,9 @@ impl Incoming for Asker {
                         }
                         Err(reason) => {
                             self.receive.discard(bytes);
-                            self.core.abort(pipe, reason);
                             // With ids or without: the pipe goes with its connection.
                             self.asked = Some(Asked { id: None, ..asked });
-                            self.give_up();
+                            self.give_up(reason);
                             return Err(Nothing::PeerLost);
                         }
                     }

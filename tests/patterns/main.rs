@@ -4,6 +4,7 @@
 //! them run under a deadline that fails loudly.
 #![allow(clippy::unwrap_used)]
 
+mod accounting;
 mod asynchronous;
 mod closing;
 mod conflating;

@@ -17,8 +17,8 @@ pub(super) struct Closing {
     patience: Instant,
     /// Messages finished and bytes written when patience was last renewed.
     progress: (u64, u64),
-    /// Nobody wants what is left.
-    forgotten: bool,
+    /// Nobody wants what is left, for this reason.
+    forgotten: Option<Reason>,
 }
 
 impl Closing {
@@ -38,7 +38,7 @@ impl Peer {
                 latest: now + options.linger_max,
                 patience: now + options.linger,
                 progress: self.progress(),
-                forgotten: false,
+                forgotten: None,
             });
             self.write_wanted = true;
             // Passing pipes have names that only the halves and this thread know: the socket could not take them out itself.
@@ -51,12 +51,12 @@ impl Peer {
     }
 
     /// The application wants nothing more of this peer, not even what it has accepted for it.
-    pub(in crate::reactor) fn forget(&mut self, now: Instant) {
+    pub(in crate::reactor) fn forget(&mut self, reason: Reason, now: Instant) {
         self.closing = Some(Closing {
             latest: now,
             patience: now,
             progress: self.progress(),
-            forgotten: true,
+            forgotten: Some(reason),
         });
     }
 
@@ -100,8 +100,9 @@ impl Peer {
     pub(super) fn finish(&mut self, io: &mut Io) {
         io.resolver.cancel(self.pipe);
         let messages = self.drainer.as_ref().map_or(0, Drainer::waiting);
-        let reason = if self.closing.as_ref().is_some_and(|closing| closing.forgotten) {
-            Reason::RequestGivenUp
+        let forgotten = self.closing.as_mut().and_then(|closing| closing.forgotten.take());
+        let reason = if let Some(reason) = forgotten {
+            reason
         } else if messages > 0 {
             Reason::LingerExpired { messages }
         } else {

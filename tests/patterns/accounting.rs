@@ -1,0 +1,306 @@
+//! What became of messages, in numbers. That they add up is checked by every socket of a debug build when it is dropped; here
+//! it is checked that they are the right ones.
+
+use std::time::Duration;
+
+use zerowire::{
+    Context, DealerSocket, Discarded, Dropped, PubSocket, PullSocket, PushSocket, ReqSocket, RequestError,
+    RouterSocket, Stats, SubSocket, XPubSocket, XSubSocket,
+};
+
+use crate::raw::{Raw, RawListener, message};
+use crate::support::{
+    DEADLINE, number, receive, receive_number, send, send_number, wait_for_handshake, wait_until,
+};
+use crate::{on_every_transport, on_every_wire};
+
+/// Checks what is always true, and returns the numbers.
+#[track_caller]
+fn checked(stats: Stats) -> Stats {
+    let Stats { sent, received, .. } = &stats;
+    assert_eq!(
+        sent.accepted,
+        sent.handed_over + sent.waiting + sent.dropped.total(),
+        "{sent:?}"
+    );
+    assert_eq!(
+        received.received,
+        received.taken + received.waiting + received.discarded.total(),
+        "{received:?}"
+    );
+    stats
+}
+
+on_every_transport! {
+    /// Whatever one side handed over, the other side has received or will.
+    fn what_is_sent_is_received(transport) {
+        const COUNT: u32 = 2500;
+        let context = Context::new();
+        let mut pull = PullSocket::new(&context);
+        let endpoint = pull.bind(transport.wildcard()).unwrap();
+        let mut push = PushSocket::new(&context);
+        push.connect(&endpoint).unwrap();
+        for sent in 0..COUNT {
+            // More than fits the queues.
+            while push.try_send(&sent.to_be_bytes()).is_err() {
+                receive(&mut pull);
+            }
+            let stats = checked(push.stats()).sent;
+            assert_eq!(stats.accepted, u64::from(sent) + 1);
+            assert!(stats.waiting <= 1000);
+            checked(pull.stats());
+        }
+        let sent = push.stats().sent;
+        assert_eq!((sent.peers, sent.accepted_bytes), (1, 4 * u64::from(COUNT)));
+        assert_eq!(sent.dropped, Dropped::default());
+        wait_until("all is handed over", || {
+            while pull.try_recv().is_ok() {}
+            push.stats().sent.handed_over == u64::from(COUNT)
+        });
+        wait_until("all is received", || {
+            while pull.try_recv().is_ok() {}
+            pull.stats().received.taken == u64::from(COUNT)
+        });
+        let received = checked(pull.stats()).received;
+        assert_eq!((received.received, received.waiting), (u64::from(COUNT), 0));
+        assert_eq!(received.taken_bytes, 4 * u64::from(COUNT));
+        assert_eq!(pull.stats().sent, Stats::default().sent);
+        let text = push.stats().to_string();
+        assert!(text.starts_with("sent 2500 = 2500 handed over + 0 waiting + 0 dropped; received 0 = "), "{text}");
+    }
+
+    /// Messages for nobody wait for the first that comes.
+    fn what_waits_is_counted(transport) {
+        let context = Context::new();
+        let endpoint = transport.fresh();
+        let mut push = PushSocket::builder(&context).reconnect_min(Duration::from_millis(1)).build().unwrap();
+        push.connect(endpoint.as_str()).unwrap();
+        for sent in 0..10 {
+            send_number(&mut push, sent);
+        }
+        let sent = checked(push.stats()).sent;
+        assert_eq!((sent.accepted, sent.waiting, sent.handed_over), (10, 10, 0));
+        let mut pull = PullSocket::new(&context);
+        pull.bind(endpoint.as_str()).unwrap();
+        for sent in 0..10 {
+            assert_eq!(receive_number(&mut pull), sent);
+        }
+        wait_until("all is handed over", || push.stats().sent.handed_over == 10);
+        assert_eq!(checked(push.stats()).sent.waiting, 0);
+    }
+
+    /// A publisher counts each peer that a message is for, and each that did not get it.
+    fn a_publisher_counts_each_peer(transport) {
+        let context = Context::new();
+        let mut publisher = PubSocket::builder(&context).send_hwm(10).build().unwrap();
+        let endpoint = publisher.bind(transport.wildcard()).unwrap();
+        let mut subscribers = ["a", "a", "b"].map(|topic| {
+            let mut subscriber = SubSocket::new(&context);
+            subscriber.subscribe(topic).unwrap();
+            subscriber.connect(&endpoint).unwrap();
+            subscriber.wait_ready(DEADLINE).unwrap();
+            subscriber
+        });
+        publisher.wait_for_subscribers(3, DEADLINE).unwrap();
+        for text in ["a", "b", "b", "nobody"] {
+            publisher.send(text).unwrap();
+        }
+        let sent = checked(publisher.stats()).sent;
+        assert_eq!((sent.peers, sent.accepted, sent.accepted_bytes), (3, 4, 4));
+        for (subscriber, count) in subscribers.iter_mut().zip([1, 1, 2]) {
+            for _ in 0..count {
+                receive(subscriber);
+            }
+            assert_eq!(checked(subscriber.stats()).received.taken, count);
+        }
+        // Nobody takes anything any more.
+        let body = vec![b'a'; 100_000];
+        let mut dropped = 0;
+        while dropped < 20 {
+            dropped += publisher.send(body.clone()).unwrap().dropped as u64;
+        }
+        let sent = checked(publisher.stats()).sent;
+        assert_eq!(sent.dropped, dropped_because_full(dropped));
+        assert_eq!((sent.full, publisher.dropped()), (dropped, dropped));
+    }
+
+    /// A subscriber that filters more than its publishers do counts what it throws away.
+    fn what_a_subscriber_throws_away_is_counted(transport) {
+        let context = Context::new();
+        let mut publisher = XPubSocket::builder(&context).manual(true).build().unwrap();
+        let endpoint = publisher.bind(transport.wildcard()).unwrap();
+        let mut subscriber = SubSocket::new(&context);
+        subscriber.subscribe("a").unwrap();
+        subscriber.connect(&endpoint).unwrap();
+        assert_eq!(receive(&mut publisher).as_bytes(), b"\x01a");
+        publisher.subscribe("").unwrap();
+        for text in ["b", "a", "c", "a"] {
+            assert_eq!(publisher.send(text).unwrap().queued, 1);
+        }
+        for _ in 0..2 {
+            assert_eq!(receive(&mut subscriber).as_bytes(), b"a");
+        }
+        let received = checked(subscriber.stats()).received;
+        assert_eq!((received.received, received.taken, received.discarded.filtered), (4, 2, 2));
+        assert_eq!(checked(publisher.stats()).received.taken, 1);
+    }
+
+    /// Of messages that replace each other, all are counted.
+    fn what_is_replaced_is_counted(transport) {
+        let context = Context::new();
+        let mut pull = PullSocket::builder(&context).conflate(true).build().unwrap();
+        let endpoint = pull.bind(transport.wildcard()).unwrap();
+        let mut push = PushSocket::builder(&context).conflate(true).build().unwrap();
+        push.connect(&endpoint).unwrap();
+        for sent in 0..100 {
+            send_number(&mut push, sent);
+        }
+        while number(&receive(&mut pull)) < 99 {}
+        wait_until("it is handed over", || push.stats().sent.waiting == 0);
+        let sent = checked(push.stats()).sent;
+        let received = checked(pull.stats()).received;
+        assert_eq!(sent.accepted, 100);
+        if transport.is_inproc() {
+            // There is one place, which both sides look at.
+            assert_eq!((received.received, received.taken), (100, sent.handed_over));
+        } else {
+            assert_eq!(received.received, sent.handed_over);
+        }
+        assert_eq!(sent.dropped.total(), sent.dropped.replaced);
+        assert_eq!(received.discarded.total(), received.discarded.replaced);
+    }
+
+    /// A ROUTER that is told to drop what it cannot route counts that.
+    fn what_cannot_be_routed_is_counted(transport) {
+        let context = Context::new();
+        let mut router = RouterSocket::builder(&context).drop_unroutable(true).build().unwrap();
+        let endpoint = router.bind(transport.wildcard()).unwrap();
+        let mut dealer = DealerSocket::new(&context);
+        dealer.connect(&endpoint).unwrap();
+        send(&mut dealer, "hello");
+        let (peer, _) = router.recv_from_timeout(DEADLINE).unwrap();
+        router.send_to(&peer, "to you").unwrap();
+        router.send_to(&"nobody".try_into().unwrap(), "to nobody").unwrap();
+        assert_eq!(receive(&mut dealer).as_bytes(), b"to you");
+        wait_until("it is handed over", || router.stats().sent.handed_over == 1);
+        let Stats { sent, received, .. } = checked(router.stats());
+        assert_eq!((sent.accepted, sent.dropped.unroutable, sent.dropped.total()), (2, 1, 1));
+        assert_eq!((received.taken, received.taken_bytes), (1, 5));
+        // Each part of a socket that was taken apart goes on counting.
+        let (mut sender, mut receiver) = router.into_split();
+        assert_eq!((sender.stats(), receiver.stats()), (sent, received));
+    }
+
+    /// What one publisher got over the wire and another in this process is counted alike.
+    fn what_goes_up_to_publishers_is_counted(transport) {
+        let context = Context::new();
+        let mut xsub = XSubSocket::builder(&context).send_hwm(10).build().unwrap();
+        let endpoint = xsub.bind(transport.wildcard()).unwrap();
+        let mut publishers = [(); 2].map(|()| XPubSocket::builder(&context).receive_hwm(10).build().unwrap());
+        for publisher in &mut publishers {
+            publisher.connect(&endpoint).unwrap();
+        }
+        wait_until("both are there", || xsub.send("hello").unwrap().matched == 2);
+        for publisher in &mut publishers {
+            while publisher.recv_timeout(Duration::from_millis(1)).is_ok() {}
+        }
+        let mut dropped = checked(xsub.stats()).sent.dropped.full;
+        for _ in 0..10 {
+            dropped += xsub.send(vec![2; 10_000]).unwrap().dropped as u64;
+        }
+        assert_eq!(checked(xsub.stats()).sent.dropped, dropped_because_full(dropped));
+    }
+}
+
+on_every_wire! {
+    /// What waited for a peer that leaves is lost, and counted as that.
+    fn what_was_for_a_peer_that_left_is_counted(transport) {
+        let context = Context::new();
+        let mut push = PushSocket::new(&context);
+        let monitor = push.monitor();
+        let endpoint = push.bind(transport.wildcard()).unwrap();
+        let raw = Raw::peer(&endpoint.to_string(), "PULL");
+        wait_for_handshake(&monitor);
+        let mut accepted = 0;
+        while push.try_send(vec![0; 100_000]).is_ok() {
+            accepted += 1;
+        }
+        drop(raw);
+        wait_until("it is gone", || push.stats().sent.peers == 0);
+        let sent = checked(push.stats()).sent;
+        assert_eq!((sent.accepted, sent.waiting), (accepted, 0));
+        assert!(sent.dropped.peer_gone > 0 && sent.dropped.peer_gone == sent.dropped.total());
+        assert_eq!(push.lost(), sent.dropped.peer_gone);
+    }
+
+    /// A peer that was disconnected from and takes nothing has its time; then what is left is counted.
+    fn what_linger_leaves_is_counted(transport) {
+        let context = Context::new();
+        let endpoint = transport.fresh();
+        let listener = RawListener::bind(&endpoint);
+        let mut push = PushSocket::builder(&context).linger(Duration::from_millis(50)).build().unwrap();
+        push.connect(endpoint.as_str()).unwrap();
+        let mut raw = listener.accept();
+        raw.shake_hands("PULL");
+        let mut accepted = 0;
+        while push.try_send(vec![0; 100_000]).is_ok() {
+            accepted += 1;
+        }
+        push.disconnect(endpoint.as_str()).unwrap();
+        let sent = checked(push.stats()).sent;
+        assert_eq!((sent.peers, sent.accepted), (0, accepted));
+        wait_until("linger has expired", || push.stats().sent.waiting == 0);
+        let sent = checked(push.stats()).sent;
+        assert!(sent.dropped.linger_expired > 0 && sent.dropped.linger_expired == sent.dropped.total());
+        assert_eq!(push.lost(), sent.dropped.linger_expired);
+    }
+
+    /// What a peer that was disconnected from still takes is handed over.
+    fn what_is_written_after_a_disconnect_is_counted(transport) {
+        let context = Context::new();
+        let endpoint = transport.fresh();
+        let listener = RawListener::bind(&endpoint);
+        let mut push = PushSocket::builder(&context).linger(DEADLINE).build().unwrap();
+        push.connect(endpoint.as_str()).unwrap();
+        let mut raw = listener.accept();
+        raw.shake_hands("PULL");
+        for _ in 0..100 {
+            push.try_send(vec![0; 100_000]).unwrap();
+        }
+        push.disconnect(endpoint.as_str()).unwrap();
+        for _ in 0..100 {
+            raw.read_message();
+        }
+        drop(raw);
+        wait_until("all is handed over", || push.stats().sent.handed_over == 100);
+        let sent = checked(push.stats()).sent;
+        assert_eq!((sent.accepted, sent.waiting, push.lost()), (100, 0, 0));
+    }
+
+    /// Replies that come too late, or from whom was not asked, are thrown away and counted.
+    fn late_replies_are_counted(transport) {
+        let context = Context::new();
+        let mut req = ReqSocket::builder(&context).correlate(true).build().unwrap();
+        let monitor = req.monitor();
+        let endpoint = req.bind(transport.wildcard()).unwrap();
+        let mut raw = Raw::peer(&endpoint.to_string(), "REP");
+        wait_for_handshake(&monitor);
+        assert!(matches!(req.request("too late", Duration::from_millis(1)), Err(RequestError::Timeout)));
+        let late = raw.read_message();
+        let late: Vec<&[u8]> = late.iter().map(Vec::as_slice).collect();
+        send(&mut req, "in time");
+        let request = raw.read_message();
+        let request: Vec<&[u8]> = request.iter().map(Vec::as_slice).collect();
+        raw.send(&[message(&late), message(&request)].concat());
+        assert_eq!(receive(&mut req).as_bytes(), b"in time");
+        let received = checked(req.stats()).received;
+        let unwanted = Discarded::default().total() + received.discarded.unwanted;
+        assert_eq!((received.received, received.taken, unwanted), (2, 1, 1));
+    }
+}
+
+fn dropped_because_full(messages: u64) -> Dropped {
+    let mut dropped = Dropped::default();
+    dropped.full = messages;
+    dropped
+}
