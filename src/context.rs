@@ -3,16 +3,19 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crate::error::OptionError;
-use crate::mailbox::{SocketId, SocketLink, ToReactor, ToSocket};
+use crate::mailbox::{Over, SocketId, SocketLink, ToReactor, ToSocket};
 use crate::monitor::Reason;
 use crate::pipe::PipeId;
-use crate::pipe::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::pipe::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::reactor::{IoHandle, Reactor};
 use crate::socket::inproc::Registry;
+use crate::stats::ShutdownReport;
 
 /// What sockets are made in: it owns the I/O threads, and the names that inproc endpoints refer to.
 ///
@@ -54,6 +57,56 @@ impl Context {
         ContextBuilder { io_threads: 1 }
     }
 }
+
+impl Context {
+    /// Ends the context: writes what its sockets have accepted, for `timeout` at most whatever their lingers say, and returns
+    /// what could not be delivered.
+    ///
+    /// From the moment of the call on, sends fail with `Closed`, and so do receives that find nothing more to take; calls that
+    /// wait in other threads are woken for that. Nothing can be bound or connected any more. Sockets still have to be
+    /// dropped, which takes no time then. Messages in inproc have been handed over: who is to receive them still can.
+    ///
+    /// Blocks until all is written and read by the peers' systems, and the I/O threads have ended. A second call finds nothing
+    /// to do, and may return before the first one.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use zerowire::{Context, PushSocket, TrySendError};
+    ///
+    /// let context = Context::new();
+    /// let mut push = PushSocket::new(&context);
+    /// push.connect("tcp://127.0.0.1:9")?; // nobody is there
+    /// push.send("lost")?;
+    /// let report = context.shutdown(Duration::from_millis(10));
+    /// assert_eq!(report.to_string(), "1 messages undelivered: 1 of PUSH at tcp://127.0.0.1:9");
+    /// assert!(matches!(push.try_send("too late"), Err(TrySendError::Closed(_))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn shutdown(&self, timeout: Duration) -> ShutdownReport {
+        let now = Instant::now();
+        let until = now.checked_add(timeout).unwrap_or(now + TIMEOUT_MAX);
+        let threads = {
+            let mut threads = lock(&self.inner.threads);
+            self.inner.shut.store(true, Ordering::Relaxed);
+            std::mem::take(&mut *threads)
+        };
+        let (report, undelivered) = channel();
+        for thread in &threads {
+            let report = report.clone();
+            thread.handle.post(ToReactor::Shutdown { until, report });
+        }
+        drop(report);
+        end_all(&self.inner.sockets, Over::Closed);
+        join(threads);
+        ShutdownReport {
+            undelivered: undelivered.try_iter().collect(),
+        }
+    }
+}
+
+/// For as long as nobody waits.
+const TIMEOUT_MAX: Duration = Duration::from_secs(1 << 32);
 
 impl Default for Context {
     fn default() -> Context {
@@ -117,13 +170,17 @@ const IO_THREADS_MAX: usize = 64;
 pub(crate) struct Inner {
     io_threads: usize,
     threads: Mutex<Vec<IoThread>>,
+    /// The application has shut the context down. Changed and relied upon under the lock of `threads`.
+    shut: AtomicBool,
     /// Counts the endpoints, to spread them over the I/O threads.
     turn: AtomicUsize,
     ids: Arc<AtomicU64>,
     pub(crate) inproc: Arc<Registry>,
-    /// The sockets that are alive, to be told when an I/O thread dies.
-    sockets: Arc<Mutex<HashMap<SocketId, Weak<SocketLink>>>>,
+    /// The sockets that are alive, to be told when they have no use any more.
+    sockets: Arc<Sockets>,
 }
+
+type Sockets = Mutex<HashMap<SocketId, Weak<SocketLink>>>;
 
 struct IoThread {
     handle: IoHandle,
@@ -137,6 +194,7 @@ impl Inner {
             inproc: Arc::new(Registry::new(ids.clone())),
             io_threads,
             threads: Mutex::default(),
+            shut: AtomicBool::new(false),
             turn: AtomicUsize::new(0),
             ids,
             sockets: Arc::default(),
@@ -148,14 +206,22 @@ impl Inner {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The I/O thread for the next endpoint, started if it is the first.
-    pub(crate) fn io(&self) -> io::Result<IoHandle> {
+    /// Whether the application has shut the context down.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.shut.load(Ordering::Relaxed)
+    }
+
+    /// The I/O thread for the next endpoint, started if it is the first; none if the context was shut down.
+    pub(crate) fn io(&self) -> io::Result<Option<IoHandle>> {
         let mut threads = lock(&self.threads);
+        if self.is_shut() {
+            return Ok(None);
+        }
         if threads.is_empty() {
             self.start(&mut threads)?;
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        Ok(threads[turn % threads.len()].handle.clone())
+        Ok(Some(threads[turn % threads.len()].handle.clone()))
     }
 
     /// Starts all I/O threads, or none.
@@ -185,15 +251,10 @@ impl Inner {
         let join = thread::Builder::new()
             .name(format!("zerowire-io-{number}"))
             .spawn(move || {
-                if reactor.run().is_err() {
-                    dying.declare_dead();
-                    // Outside the lock: a waker is anybody's code, and may drop a socket.
-                    let alive: Vec<_> = lock(&sockets).values().filter_map(Weak::upgrade).collect();
-                    for socket in alive {
-                        for inbox in [&socket.send, &socket.receive].into_iter().flatten() {
-                            inbox.post(ToSocket::IoThreadDied);
-                        }
-                    }
+                let failed = reactor.run().is_err();
+                dying.declare_dead();
+                if failed {
+                    end_all(&sockets, Over::IoThreadDied);
                 }
             })?;
         Ok(IoThread { handle, join })
@@ -211,6 +272,12 @@ impl Inner {
 
     pub(crate) fn register(&self, socket: &Arc<SocketLink>) {
         lock(&self.sockets).insert(socket.id, Arc::downgrade(socket));
+        // Either `shutdown` finds the socket in the list, or we find the context shut.
+        let threads = lock(&self.threads);
+        if self.is_shut() {
+            drop(threads);
+            end(socket, Over::Closed);
+        }
     }
 
     /// The application dropped the socket: its connections linger and end.
@@ -233,11 +300,30 @@ fn stop(threads: Vec<IoThread>) {
     for thread in &threads {
         thread.handle.post(ToReactor::Stop);
     }
+    join(threads);
+}
+
+fn join(threads: Vec<IoThread>) {
     for IoThread { join, .. } in threads {
         // The last handle may go with a waker that the I/O thread itself drops: it ends on its own then.
         if join.thread().id() != thread::current().id() {
             let _ = join.join();
         }
+    }
+}
+
+fn end_all(sockets: &Sockets, over: Over) {
+    // Outside the lock: a waker is anybody's code, and may drop a socket.
+    let alive: Vec<_> = lock(sockets).values().filter_map(Weak::upgrade).collect();
+    for socket in alive {
+        end(&socket, over);
+    }
+}
+
+/// Tells a socket that it has no use any more.
+fn end(socket: &SocketLink, over: Over) {
+    for inbox in [&socket.send, &socket.receive].into_iter().flatten() {
+        inbox.post(ToSocket::Over(over));
     }
 }
 

@@ -83,6 +83,9 @@ pub enum BindError {
     /// The I/O thread of the context has failed; nothing but dropping is left.
     #[error("the I/O thread of the context has died")]
     IoThreadDied,
+    /// The context was [shut down](crate::Context::shutdown).
+    #[error("the context was shut down")]
+    Closed,
 }
 
 /// Why a socket could not be connected. A peer that is not there is no error: the socket keeps trying.
@@ -126,6 +129,9 @@ pub enum ConnectError {
     /// The I/O thread of the context has failed; nothing but dropping is left.
     #[error("the I/O thread of the context has died")]
     IoThreadDied,
+    /// The context was [shut down](crate::Context::shutdown).
+    #[error("the context was shut down")]
+    Closed,
 }
 
 /// The socket is not bound or connected to the endpoint.
@@ -195,6 +201,9 @@ macro_rules! send_errors {
                 /// The I/O thread of the context has failed.
                 #[error("the I/O thread of the context has died")]
                 IoThreadDied(Message),
+                /// The context was [shut down](crate::Context::shutdown).
+                #[error("the context was shut down")]
+                Closed(Message),
             }
 
             impl $error {
@@ -205,7 +214,8 @@ macro_rules! send_errors {
                         | $error::TooLarge(message)
                         | $error::WrongState(message)
                         | $error::PeerLost(message)
-                        | $error::IoThreadDied(message) => message,
+                        | $error::IoThreadDied(message)
+                        | $error::Closed(message) => message,
                     }
                 }
             }
@@ -258,6 +268,9 @@ pub enum SendToError {
     /// See [`SendError::IoThreadDied`].
     #[error("the I/O thread of the context has died")]
     IoThreadDied(Message),
+    /// The context was [shut down](crate::Context::shutdown).
+    #[error("the context was shut down")]
+    Closed(Message),
 }
 
 impl SendToError {
@@ -268,7 +281,8 @@ impl SendToError {
             | SendToError::Full(message)
             | SendToError::Timeout(message)
             | SendToError::TooLarge(message)
-            | SendToError::IoThreadDied(message) => message,
+            | SendToError::IoThreadDied(message)
+            | SendToError::Closed(message) => message,
         }
     }
 }
@@ -293,6 +307,9 @@ pub enum RequestError {
     /// The I/O thread of the context has failed.
     #[error("the I/O thread of the context has died")]
     IoThreadDied,
+    /// The context was [shut down](crate::Context::shutdown).
+    #[error("the context was shut down")]
+    Closed,
 }
 
 /// Writes the errors of receiving: one for each way to wait, with what can go wrong for it.
@@ -315,6 +332,9 @@ macro_rules! receive_errors {
                 /// The I/O thread of the context has failed, and everything that had arrived was received.
                 #[error("the I/O thread of the context has died")]
                 IoThreadDied,
+                /// The context was [shut down](crate::Context::shutdown), and everything that had arrived was received.
+                #[error("the context was shut down")]
+                Closed,
             }
         )*
     };
@@ -368,4 +388,7 @@ pub enum WaitError {
     /// The I/O thread of the context has failed.
     #[error("the I/O thread of the context has died")]
     IoThreadDied,
+    /// The context was [shut down](crate::Context::shutdown).
+    #[error("the context was shut down")]
+    Closed,
 }

@@ -65,6 +65,6 @@ pub use crate::{
     socket::shared::{SharedPubSocket, SharedPushSocket},
     socket::subscribing::Told,
     socket::xpubsub::{Upstream, XPubSocket, XSubSocket},
-    stats::{Discarded, Dropped, Received, Sent, Stats},
+    stats::{Discarded, Dropped, Received, Sent, ShutdownReport, Stats, Undelivered},
     wire::{error::ProtocolError, socket_type::SocketType},
 };

@@ -1,7 +1,8 @@
 //! The whole control talk between threads. What is not here is carried by pipes.
 
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::endpoint::Endpoint;
 use crate::message::Message;
@@ -17,6 +18,7 @@ use crate::pipe::sync::{AtomicBool, Ordering};
 use crate::pipe::{PipeId, WriteSide};
 use crate::routing::identities::Identities;
 use crate::routing::interests::Interests;
+use crate::stats::Undelivered;
 use crate::transport::{Listener, Stream};
 use crate::wire::socket_type::SocketType;
 
@@ -38,6 +40,11 @@ pub(crate) enum ToReactor {
     Dial(Box<Dial>),
     /// Close the dialed pipe with linger.
     Undial { pipe: PipeId },
+    /// End everything by then, and say what was left.
+    Shutdown {
+        until: Instant,
+        report: mpsc::Sender<Undelivered>,
+    },
     /// Close the dialed pipe at once, for this reason: nobody wants what is in it.
     Forget { pipe: PipeId, reason: Reason },
     /// End the pipe's connection, if this thread has it. A dialed one will be dialed again.
@@ -105,8 +112,17 @@ pub(crate) enum ToSocket {
     /// The pipe's connection was lost when so many messages were finished; it will be made again. What came over it was
     /// handed over before. For sockets that wait for answers.
     Lost { pipe: PipeId, finished: u64 },
-    /// The I/O thread failed; nothing will come any more.
+    /// Nothing will come or go any more, for this reason.
+    Over(Over),
+}
+
+/// Why a socket has no use any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// The I/O thread failed.
     IoThreadDied,
+    /// The application shut the context down.
+    Closed,
 }
 
 /// The application's end of a way out.

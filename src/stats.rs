@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::SocketType;
+
 /// What became of a socket's messages since it was made, as it stands at this moment.
 ///
 /// The numbers add up, always:
@@ -166,5 +168,58 @@ impl fmt::Display for Stats {
             received.waiting,
             received.discarded.total(),
         )
+    }
+}
+
+/// What a [shutdown](crate::Context::shutdown) could not deliver.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// The peers for which messages were left, in no particular order.
+    pub undelivered: Vec<Undelivered>,
+}
+
+/// Messages that were accepted for a peer and could not be handed over before the context was shut down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Undelivered {
+    /// The type of the socket that sent them.
+    pub socket_type: SocketType,
+    /// The endpoint that this side was bound or connected to.
+    pub endpoint: String,
+    /// How many there are.
+    pub messages: u64,
+}
+
+impl ShutdownReport {
+    /// Whether everything that was accepted was handed over.
+    pub fn is_complete(&self) -> bool {
+        self.undelivered.is_empty()
+    }
+
+    /// Messages that were not handed over, to any peer.
+    pub fn messages(&self) -> u64 {
+        self.undelivered.iter().map(|it| it.messages).sum()
+    }
+}
+
+/// One line: `all messages delivered`, or `3 messages undelivered: 1 of PUSH at tcp://127.0.0.1:5555, 2 of …`.
+impl fmt::Display for ShutdownReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_complete() {
+            return f.write_str("all messages delivered");
+        }
+        write!(f, "{} messages undelivered", self.messages())?;
+        let mut separator = ": ";
+        for Undelivered {
+            socket_type,
+            endpoint,
+            messages,
+        } in &self.undelivered
+        {
+            write!(f, "{separator}{messages} of {socket_type} at {endpoint}")?;
+            separator = ", ";
+        }
+        Ok(())
     }
 }

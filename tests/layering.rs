@@ -16,7 +16,7 @@ const ARROWS: &str = "
     message   ->
     endpoint  ->
     peer_id   ->
-    stats     ->
+    stats     -> SocketType
     error     -> endpoint::EndpointError message::Message peer_id::PeerId SocketType
     options   -> error::OptionError message::Message
 
@@ -32,15 +32,15 @@ const ARROWS: &str = "
     monitor   -> wire::{error,socket_type}
     framing   -> message pipe wire::frame
     mailbox   -> endpoint message monitor options peer_id pipe routing::{identities,interests}
-                 transport::{Listener,Stream} wire::socket_type
+                 stats::Undelivered transport::{Listener,Stream} wire::socket_type
 
     # The I/O thread.
-    reactor   -> endpoint engine framing mailbox message monitor options peer_id pipe routing::interests transport
-                 wire::{command,error,frame,socket_type}
+    reactor   -> endpoint engine framing mailbox message monitor options peer_id pipe routing::interests
+                 stats::Undelivered transport wire::{command,error,frame,socket_type}
 
     # The application's threads. The context owns the names of inproc, but what they lead to is the sockets' affair.
     context   -> error::OptionError mailbox monitor::Reason pipe::{sync,PipeId} reactor::{IoHandle,Reactor}
-                 socket::inproc::Registry
+                 socket::inproc::Registry stats::ShutdownReport
     socket    -> context endpoint error framing mailbox message monitor options peer_id pipe reactor::IoHandle routing
                  stats transport::{BindFailure,Listener} wire::{frame,socket_type}
                  wire::{command::TOPIC_BYTES_MAX,error::printable}

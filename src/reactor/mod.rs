@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -27,13 +28,14 @@ use resolver::Resolver;
 use timers::Timers;
 
 use crate::endpoint::Endpoint;
-use crate::mailbox::{SocketId, SocketLink, ToReactor};
+use crate::mailbox::{SocketLink, ToReactor};
 use crate::monitor::Event;
 use crate::pipe::PipeId;
 use crate::pipe::chain::Block;
 use crate::pipe::inbox::{Inbox, Ready};
 use crate::pipe::recycle::{Pool, Spares};
 use crate::pipe::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::stats::Undelivered;
 use crate::transport::Stream;
 
 /// What other threads hold of an I/O thread.
@@ -86,6 +88,8 @@ pub(crate) struct Reactor {
     /// Counts accepted connections, to spread them over the I/O threads.
     turn: usize,
     stopping: bool,
+    /// When everything has to be over.
+    end: Option<Instant>,
     items: Vec<ToReactor>,
     ready: Vec<PipeId>,
 }
@@ -112,6 +116,8 @@ struct Io {
     block: Option<Block>,
     /// Accepted connections whose handshake is in progress, oldest first.
     handshakes: BTreeMap<PipeId, usize>,
+    /// Where to say what is left when a peer ends.
+    report: Option<Sender<Undelivered>>,
 }
 
 impl Reactor {
@@ -148,10 +154,12 @@ impl Reactor {
                 spares: Spares::new(pool),
                 block: None,
                 handshakes: BTreeMap::new(),
+                report: None,
             },
             threads: Vec::new(),
             turn: 0,
             stopping: false,
+            end: None,
             items: Vec::new(),
             ready: Vec::new(),
         })
@@ -258,6 +266,8 @@ impl Reactor {
 
     fn act(&mut self, item: ToReactor) {
         match item {
+            // Dropped, and with it the listener.
+            ToReactor::Listen { .. } if self.end.is_some() => {}
             ToReactor::Listen {
                 socket,
                 listener,
@@ -268,13 +278,20 @@ impl Reactor {
                 endpoint,
                 done,
             } => {
-                self.close_acceptors(socket, Some(&endpoint));
+                self.close_acceptors(|acceptor| {
+                    acceptor.socket.id == socket && *acceptor.endpoint == endpoint
+                });
                 // The caller may have gone away, which is its business.
                 let _ = done.send(());
             }
             ToReactor::Dial(dial) => {
                 let key = self.add_peer(Peer::dialed(*dial, self.io.now));
-                self.with_peer(key, |_, _| ());
+                let end = self.end;
+                self.with_peer(key, |peer, io| {
+                    if let Some(end) = end {
+                        peer.end_by(end, io.now);
+                    }
+                });
             }
             ToReactor::Undial { pipe } => {
                 if let Some(key) = self.io.keys.get(&pipe).copied() {
@@ -310,7 +327,7 @@ impl Reactor {
                 peer,
             } => self.adopt(socket, endpoint, stream, peer),
             ToReactor::CloseSocket { socket } => {
-                self.close_acceptors(socket, None);
+                self.close_acceptors(|acceptor| acceptor.socket.id == socket);
                 for (key, entry) in &mut self.entries {
                     if let Entry::Peer(peer) = entry {
                         if peer.socket.id == socket {
@@ -326,6 +343,21 @@ impl Reactor {
                 }
             }
             ToReactor::Stop => self.stopping = true,
+            ToReactor::Shutdown { until, report } => self.shut_down(until, report),
+        }
+    }
+
+    /// Ends everything by the time given.
+    fn shut_down(&mut self, until: Instant, report: Sender<Undelivered>) {
+        self.stopping = true;
+        self.end = Some(until);
+        self.io.report = Some(report);
+        self.close_acceptors(|_| true);
+        for (key, entry) in &mut self.entries {
+            if let Entry::Peer(peer) = entry {
+                peer.end_by(until, self.io.now);
+                enqueue(&mut self.run, peer, key);
+            }
         }
     }
 
@@ -366,16 +398,14 @@ impl Reactor {
         self.run.push_back(key);
     }
 
-    /// Closes the socket's listeners: the one with this endpoint, or all.
-    fn close_acceptors(&mut self, socket: SocketId, endpoint: Option<&Endpoint>) {
+    /// Closes some listeners.
+    fn close_acceptors(&mut self, closes: impl Fn(&Acceptor) -> bool) {
         let registry = &self.io.registry;
         self.entries.retain(|_, entry| {
             let Entry::Acceptor(acceptor) = entry else {
                 return true;
             };
-            if acceptor.socket.id != socket
-                || endpoint.is_some_and(|endpoint| *acceptor.endpoint != *endpoint)
-            {
+            if !closes(acceptor) {
                 return true;
             }
             let _ = registry.deregister(&mut acceptor.listener);
@@ -435,7 +465,7 @@ impl Reactor {
 
     fn adopt(&mut self, socket: Arc<SocketLink>, endpoint: Arc<Endpoint>, stream: Stream, address: String) {
         // The socket may have been closed while the connection was on its way here.
-        if socket.is_closed() {
+        if socket.is_closed() || self.end.is_some() {
             return;
         }
         let pipe = self.io.ids.fetch_add(1, Ordering::Relaxed);

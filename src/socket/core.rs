@@ -88,12 +88,14 @@ impl SocketCore {
     {
         let endpoint = endpoint.try_into().map_err(EndpointError::from)?;
         let (endpoint, io) = match endpoint {
+            _ if self.context.is_shut() => return Err(BindError::Closed),
             Endpoint::Inproc(name) => {
                 inproc::bind(&self.context.inproc, &self.link, &name)?;
                 (Endpoint::Inproc(name), None)
             }
             endpoint => {
                 let io = self.context.io().map_err(BindError::IoThread)?;
+                let io = io.ok_or(BindError::Closed)?;
                 if io.is_dead() {
                     return Err(BindError::IoThreadDied);
                 }
@@ -164,11 +166,15 @@ impl SocketCore {
         pipe: PipeId,
         name: Option<&PeerId>,
     ) -> Result<Option<IoHandle>, ConnectError> {
+        if self.context.is_shut() {
+            return Err(ConnectError::Closed);
+        }
         if let Endpoint::Inproc(address) = endpoint {
             inproc::connect(&self.context.inproc, &self.link, address, pipe, name)?;
             return Ok(None);
         }
         let io = self.context.io().map_err(ConnectError::IoThread)?;
+        let io = io.ok_or(ConnectError::Closed)?;
         if io.is_dead() {
             return Err(ConnectError::IoThreadDied);
         }

@@ -33,8 +33,8 @@ impl SendHalf<LoadBalancer> {
             };
             self.route.set_full(key);
         }
-        let refusal = if self.has_died() {
-            Refusal::IoThreadDied
+        let refusal = if let Some(over) = self.over() {
+            Refusal::Over(over)
         } else if self.route.is_empty() {
             Refusal::NoPeer
         } else {
@@ -77,7 +77,7 @@ impl Outgoing for SendHalf<LoadBalancer> {
     fn poll_ready(&mut self, task: &TaskContext<'_>) -> Poll<()> {
         loop {
             self.catch_up();
-            if self.has_died() || self.find_room() {
+            if self.over().is_some() || self.find_room() {
                 return Poll::Ready(());
             }
             if self.sleep(task) {

@@ -229,8 +229,8 @@ impl Publisher {
         if self.send.is_too_large(message) {
             return Err(Refusal::TooLarge);
         }
-        if self.send.has_died() {
-            return Err(Refusal::IoThreadDied);
+        if let Some(over) = self.send.over() {
+            return Err(Refusal::Over(over));
         }
         self.find_targets(message.as_bytes());
         let matched = self.targets.len();
@@ -344,8 +344,8 @@ impl Publisher {
             if holds(self) {
                 return Ok(());
             }
-            if self.upstream.has_died() {
-                return Err(Nothing::IoThreadDied);
+            if let Some(over) = self.upstream.over() {
+                return Err(Nothing::Over(over));
             }
             // While the news of an XPUB is full, what peers say is not looked at.
             let is_full = self.send.route.news.as_ref().is_some_and(News::is_full);

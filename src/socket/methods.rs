@@ -11,6 +11,7 @@ use super::send_half::Refusal;
 use crate::error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError, WaitError,
 };
+use crate::mailbox::Over;
 use crate::message::Message;
 
 /// The names that the macros use.
@@ -355,7 +356,8 @@ impl From<(Message, Refusal)> for SendError {
             Refusal::PeerLost => SendError::PeerLost(message),
             // Who may wait for ever for a peer is refused for want of one only if the socket was told to fail then.
             Refusal::Full | Refusal::NoPeer => SendError::Full(message),
-            Refusal::IoThreadDied => SendError::IoThreadDied(message),
+            Refusal::Over(Over::IoThreadDied) => SendError::IoThreadDied(message),
+            Refusal::Over(Over::Closed) => SendError::Closed(message),
         }
     }
 }
@@ -368,7 +370,8 @@ impl From<(Message, Refusal)> for TrySendError {
             Refusal::TooLarge => TrySendError::TooLarge(message),
             Refusal::WrongState => TrySendError::WrongState(message),
             Refusal::PeerLost => TrySendError::PeerLost(message),
-            Refusal::IoThreadDied => TrySendError::IoThreadDied(message),
+            Refusal::Over(Over::IoThreadDied) => TrySendError::IoThreadDied(message),
+            Refusal::Over(Over::Closed) => TrySendError::Closed(message),
         }
     }
 }
@@ -380,7 +383,8 @@ impl From<(Message, Refusal)> for SendTimeoutError {
             Refusal::TooLarge => SendTimeoutError::TooLarge(message),
             Refusal::WrongState => SendTimeoutError::WrongState(message),
             Refusal::PeerLost => SendTimeoutError::PeerLost(message),
-            Refusal::IoThreadDied => SendTimeoutError::IoThreadDied(message),
+            Refusal::Over(Over::IoThreadDied) => SendTimeoutError::IoThreadDied(message),
+            Refusal::Over(Over::Closed) => SendTimeoutError::Closed(message),
         }
     }
 }
@@ -391,7 +395,8 @@ impl From<Nothing> for RecvError {
             Nothing::WrongState => RecvError::WrongState,
             Nothing::PeerLost => RecvError::PeerLost,
             // Without a deadline, waiting ends with a message or for one of the other reasons.
-            Nothing::Empty | Nothing::IoThreadDied => RecvError::IoThreadDied,
+            Nothing::Empty | Nothing::Over(Over::IoThreadDied) => RecvError::IoThreadDied,
+            Nothing::Over(Over::Closed) => RecvError::Closed,
         }
     }
 }
@@ -402,7 +407,8 @@ impl From<Nothing> for TryRecvError {
             Nothing::Empty => TryRecvError::Empty,
             Nothing::WrongState => TryRecvError::WrongState,
             Nothing::PeerLost => TryRecvError::PeerLost,
-            Nothing::IoThreadDied => TryRecvError::IoThreadDied,
+            Nothing::Over(Over::IoThreadDied) => TryRecvError::IoThreadDied,
+            Nothing::Over(Over::Closed) => TryRecvError::Closed,
         }
     }
 }
@@ -413,7 +419,8 @@ impl From<Nothing> for RecvTimeoutError {
             Nothing::Empty => RecvTimeoutError::Timeout,
             Nothing::WrongState => RecvTimeoutError::WrongState,
             Nothing::PeerLost => RecvTimeoutError::PeerLost,
-            Nothing::IoThreadDied => RecvTimeoutError::IoThreadDied,
+            Nothing::Over(Over::IoThreadDied) => RecvTimeoutError::IoThreadDied,
+            Nothing::Over(Over::Closed) => RecvTimeoutError::Closed,
         }
     }
 }
@@ -421,7 +428,8 @@ impl From<Nothing> for RecvTimeoutError {
 impl From<Nothing> for WaitError {
     fn from(nothing: Nothing) -> WaitError {
         match nothing {
-            Nothing::IoThreadDied => WaitError::IoThreadDied,
+            Nothing::Over(Over::IoThreadDied) => WaitError::IoThreadDied,
+            Nothing::Over(Over::Closed) => WaitError::Closed,
             _ => WaitError::Timeout,
         }
     }

@@ -149,8 +149,8 @@ macro_rules! wait_ready_method {
                 if let Some(told) = self.subscriber.told() {
                     return Ok(told);
                 }
-                if self.receive.has_died() {
-                    return Err(WaitError::IoThreadDied);
+                if let Some(over) = self.receive.over() {
+                    return Err(crate::socket::receive_half::Nothing::Over(over).into());
                 }
                 if !self.receive.wait_inbox(deadline) {
                     return Err(WaitError::Timeout);

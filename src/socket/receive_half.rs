@@ -10,7 +10,7 @@ use slab::Slab;
 use super::park;
 use crate::context;
 use crate::framing;
-use crate::mailbox::{ReceivePipe, ToSocket};
+use crate::mailbox::{Over, ReceivePipe, ToSocket};
 use crate::message::Message;
 use crate::peer_id::PeerId;
 use crate::pipe::PipeId;
@@ -38,8 +38,8 @@ pub(crate) struct ReceiveHalf {
     departures: Option<Vec<Departure>>,
     /// The counts that no pipe keeps.
     tally: Received,
-    /// The I/O thread failed.
-    died: bool,
+    /// Nothing comes or goes any more, for this reason.
+    over: Option<Over>,
     patience: park::Patience,
     items: Vec<ToSocket>,
     ready: Vec<PipeId>,
@@ -78,7 +78,7 @@ enum Pipe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Nothing {
     Empty,
-    IoThreadDied,
+    Over(Over),
     WrongState,
     PeerLost,
 }
@@ -96,7 +96,7 @@ impl ReceiveHalf {
             held: None,
             departures: None,
             tally: Received::default(),
-            died: false,
+            over: None,
             patience: park::Patience::default(),
             items: Vec::new(),
             ready: Vec::new(),
@@ -190,11 +190,7 @@ impl ReceiveHalf {
                 }
             }
         }
-        Err(if self.died {
-            Nothing::IoThreadDied
-        } else {
-            Nothing::Empty
-        })
+        Err(self.over.map_or(Nothing::Empty, Nothing::Over))
     }
 
     /// Whether messages are looked at before they are taken.
@@ -274,9 +270,9 @@ impl ReceiveHalf {
         self.inbox.is_filled()
     }
 
-    /// Whether the I/O thread has failed.
-    pub(crate) fn has_died(&self) -> bool {
-        self.died
+    /// Why nothing comes or goes any more, if that is so.
+    pub(crate) fn over(&self) -> Option<Over> {
+        self.over
     }
 
     /// Waits for news after [`look`](Self::look) found nothing, until the deadline: then it returns false.
@@ -366,7 +362,7 @@ impl ReceiveHalf {
                 ToSocket::Lost { pipe, finished } => {
                     self.departed(Departure::Connection { pipe, finished });
                 }
-                ToSocket::IoThreadDied => self.died = true,
+                ToSocket::Over(over) => self.over = Some(over),
                 ToSocket::Send(..) => debug_assert!(false, "send pipes go to the send half"),
             }
         }

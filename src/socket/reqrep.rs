@@ -7,6 +7,7 @@ use super::builder::{Deals, Identified, Probes, Receives, Sends};
 use super::methods::scope::*;
 use super::receive_half::{Departure, Nothing};
 use crate::error::RequestError;
+use crate::mailbox::Over;
 use crate::monitor::Reason;
 use crate::pipe::PipeId;
 use crate::routing::directory::Directory;
@@ -606,10 +607,7 @@ impl Outgoing for Answerer {
         };
         self.send.catch_up();
         let Some(key) = self.send.key_of(*pipe) else {
-            let refusal = match self.send.has_died() {
-                true => Refusal::IoThreadDied,
-                false => Refusal::PeerLost,
-            };
+            let refusal = self.send.over().map_or(Refusal::PeerLost, Refusal::Over);
             self.asked = None;
             return Err((message, refusal));
         };
@@ -744,7 +742,8 @@ impl From<(Message, Refusal)> for RequestError {
             Refusal::TooLarge => RequestError::TooLarge(message),
             Refusal::WrongState => RequestError::WrongState(message),
             Refusal::PeerLost => RequestError::PeerLost,
-            Refusal::IoThreadDied => RequestError::IoThreadDied,
+            Refusal::Over(Over::IoThreadDied) => RequestError::IoThreadDied,
+            Refusal::Over(Over::Closed) => RequestError::Closed,
         }
     }
 }
@@ -755,7 +754,8 @@ impl From<Nothing> for RequestError {
             Nothing::Empty => RequestError::Timeout,
             // Only a request that was given up behind our back could lead here, which needs the socket that is borrowed.
             Nothing::PeerLost | Nothing::WrongState => RequestError::PeerLost,
-            Nothing::IoThreadDied => RequestError::IoThreadDied,
+            Nothing::Over(Over::IoThreadDied) => RequestError::IoThreadDied,
+            Nothing::Over(Over::Closed) => RequestError::Closed,
         }
     }
 }

@@ -5,6 +5,7 @@ use super::methods::scope::*;
 use super::send_half::Route;
 use super::split::{Kept, debug_part, part_stats, split};
 use crate::error::SendToError;
+use crate::mailbox::Over;
 use crate::peer_id::PeerId;
 use crate::routing::directory::Directory;
 use crate::routing::load_balancer::LoadBalancer;
@@ -422,8 +423,10 @@ impl SendHalf<Directory> {
 
     #[cold]
     fn unroutable(&mut self, peer: &PeerId, message: Message) -> Result<(), SendToError> {
-        if self.has_died() {
-            return Err(SendToError::IoThreadDied(message));
+        match self.over() {
+            Some(Over::IoThreadDied) => return Err(SendToError::IoThreadDied(message)),
+            Some(Over::Closed) => return Err(SendToError::Closed(message)),
+            None => {}
         }
         if self.options().drop_unroutable {
             self.count_unroutable(&message);

@@ -10,7 +10,7 @@ use slab::Slab;
 use super::park;
 use crate::context;
 use crate::framing::{self, Framed};
-use crate::mailbox::{SendPipe, SocketLink, ToSocket};
+use crate::mailbox::{Over, SendPipe, SocketLink, ToSocket};
 use crate::message::Message;
 use crate::options::Options;
 use crate::peer_id::PeerId;
@@ -33,8 +33,8 @@ pub(crate) struct SendHalf<R> {
     pub(crate) route: R,
     byte_spares: Spares<u8>,
     message_spares: Spares<Message>,
-    /// The I/O thread failed.
-    died: bool,
+    /// Nothing comes or goes any more, for this reason.
+    over: Option<Over>,
     /// Pipes whose peers are not listed any more, while what they hold is still being written.
     leaving: Vec<(Pipe, Cause)>,
     /// The counts that no pipe keeps.
@@ -87,7 +87,7 @@ pub(crate) enum Refusal {
     Full,
     NoPeer,
     TooLarge,
-    IoThreadDied,
+    Over(Over),
     WrongState,
     PeerLost,
 }
@@ -106,7 +106,7 @@ impl<R: Route> SendHalf<R> {
             route,
             byte_spares: Spares::new(link.byte_pool.clone()),
             message_spares: Spares::new(link.message_pool.clone()),
-            died: false,
+            over: None,
             leaving: Vec::new(),
             tally: Sent::default(),
             patience: park::Patience::default(),
@@ -223,9 +223,9 @@ impl<R: Route> SendHalf<R> {
         self.pipes[key].counts().accepted
     }
 
-    /// Whether the I/O thread has failed.
-    pub(crate) fn has_died(&self) -> bool {
-        self.died
+    /// Why nothing comes or goes any more, if that is so.
+    pub(crate) fn over(&self) -> Option<Over> {
+        self.over
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -271,6 +271,8 @@ impl<R: Route> SendHalf<R> {
         self.inbox.take(&mut items, &mut ready);
         for item in items.drain(..) {
             match item {
+                // Dropped, so that the other side learns of it.
+                ToSocket::Send(..) if self.over == Some(Over::Closed) => {}
                 ToSocket::Send(pipe, name) => self.attach(pipe, name),
                 ToSocket::Detach(id) => {
                     if let Some(key) = self.keys.get(&id).copied() {
@@ -278,7 +280,7 @@ impl<R: Route> SendHalf<R> {
                         self.retire(pipe, Cause::Disconnected);
                     }
                 }
-                ToSocket::IoThreadDied => self.give_up_connections(),
+                ToSocket::Over(over) => self.give_up(over),
                 ToSocket::Receive(..) | ToSocket::Lost { .. } => {
                     debug_assert!(false, "what is received goes to the receive half");
                 }
@@ -295,9 +297,18 @@ impl<R: Route> SendHalf<R> {
         (self.items, self.ready) = (items, ready);
     }
 
-    /// Nobody writes to connections any more; inproc peers stay.
-    fn give_up_connections(&mut self) {
-        self.died = true;
+    /// Nobody writes to connections any more, if the I/O thread has died; inproc peers stay. If the socket is closed, those go
+    /// too, and what connections hold is written.
+    fn give_up(&mut self, over: Over) {
+        self.over = Some(over);
+        if over == Over::Closed {
+            let keys: Vec<usize> = self.pipes.iter().map(|(key, _)| key).collect();
+            for key in keys {
+                let pipe = self.remove(key);
+                self.retire(pipe, Cause::Disconnected);
+            }
+            return;
+        }
         let wires: Vec<usize> = self
             .pipes
             .iter()
@@ -348,7 +359,9 @@ impl<R: Route> SendHalf<R> {
     /// Counts what became of the messages of a peer that is not listed any more, when that is certain.
     fn retire(&mut self, pipe: Pipe, cause: Cause) {
         match &pipe {
-            Pipe::Wire(sender) if !sender.is_ended() && !self.died => self.leaving.push((pipe, cause)),
+            Pipe::Wire(sender) if !sender.is_ended() && self.over != Some(Over::IoThreadDied) => {
+                self.leaving.push((pipe, cause))
+            }
             _ => self.tally.fold(&pipe, cause),
         }
     }

@@ -110,8 +110,11 @@ impl Incoming for XPubSocket {
         self.found = self.publisher.send.route.news.as_mut().and_then(News::take);
         match self.found {
             Some(_) => Ok(()),
-            None if self.publisher.upstream.has_died() => Err(Nothing::IoThreadDied),
-            None => Err(Nothing::Empty),
+            None => Err(self
+                .publisher
+                .upstream
+                .over()
+                .map_or(Nothing::Empty, Nothing::Over)),
         }
     }
 
@@ -287,8 +290,8 @@ impl XSubSocket {
         if self.send.is_too_large(&message) {
             return Err(SendError::TooLarge(message));
         }
-        if self.send.has_died() {
-            return Err(SendError::IoThreadDied(message));
+        if let Some(over) = self.send.over() {
+            return Err((message, Refusal::Over(over)).into());
         }
         let mut keys = std::mem::take(&mut self.send.route.keys);
         let connected = keys.len();

@@ -24,6 +24,7 @@ mod reconnecting;
 mod regressions;
 mod requests;
 mod routing;
+mod shutting_down;
 mod stress;
 mod support;
 mod unconnected;

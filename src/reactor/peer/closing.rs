@@ -17,6 +17,8 @@ pub(super) struct Closing {
     patience: Instant,
     /// Messages finished and bytes written when patience was last renewed.
     progress: (u64, u64),
+    /// How long to go on without progress.
+    linger: Duration,
     /// Nobody wants what is left, for this reason.
     forgotten: Option<Reason>,
 }
@@ -38,6 +40,7 @@ impl Peer {
                 latest: now + options.linger_max,
                 patience: now + options.linger,
                 progress: self.progress(),
+                linger: options.linger,
                 forgotten: None,
             });
             self.write_wanted = true;
@@ -50,12 +53,29 @@ impl Peer {
         }
     }
 
+    /// The application shuts down: what it has accepted is written by then, whatever linger says. A peer that was closed before
+    /// has its own time, and no more than this.
+    pub(in crate::reactor) fn end_by(&mut self, until: Instant, now: Instant) {
+        let was_closing = self.closing.is_some();
+        self.close(now);
+        if let Some(closing) = &mut self.closing {
+            if was_closing {
+                closing.latest = closing.latest.min(until);
+            } else {
+                closing.latest = until;
+                closing.patience = until;
+                closing.linger = until.saturating_duration_since(now);
+            }
+        }
+    }
+
     /// The application wants nothing more of this peer, not even what it has accepted for it.
     pub(in crate::reactor) fn forget(&mut self, reason: Reason, now: Instant) {
         self.closing = Some(Closing {
             latest: now,
             patience: now,
             progress: self.progress(),
+            linger: Duration::ZERO,
             forgotten: Some(reason),
         });
     }
@@ -69,7 +89,6 @@ impl Peer {
             return true;
         }
         let progress = self.progress();
-        let linger = self.socket.options.linger;
         let Some(closing) = &mut self.closing else {
             // A dialed socket half that is gone without a word: the receiving socket was dropped.
             return false;
@@ -83,14 +102,14 @@ impl Peer {
         let (finished, bytes) = closing.progress;
         if progress.0 > finished || progress.1 >= bytes + PROGRESS_BYTES {
             closing.progress = progress;
-            closing.patience = now + linger;
+            closing.patience = now + closing.linger;
             // Progress in this very turn: there may be more even if linger is 0.
             return closing.latest <= now;
         }
         let end = closing.end();
         if end + LATE < now && closing.latest > now {
             // This thread had no turn when it was time, and so perhaps nobody had: nothing could move.
-            closing.patience = now + linger;
+            closing.patience = now + closing.linger;
             return false;
         }
         end <= now

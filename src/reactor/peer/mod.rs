@@ -45,6 +45,7 @@ use crate::pipe::inbound::Writer;
 use crate::pipe::outbound::{Drained, Drainer};
 use crate::pipe::sync::Ordering;
 use crate::pipe::{PipeId, WriteSide};
+use crate::stats::Undelivered;
 use crate::transport::{Address, Stream, StreamOptions};
 use crate::wire::command::{self, TOPIC_BYTES_MAX};
 use crate::wire::frame::{HEADER_BYTES_MAX, encode_header};
@@ -691,6 +692,14 @@ impl Peer {
 
     fn end_pipes(&mut self, io: &mut Io) {
         if let Some(mut drainer) = self.drainer.take() {
+            if let (Some(report), messages @ 1..) = (&io.report, drainer.waiting()) {
+                // Nobody listens any more, if whoever shut down was dropped meanwhile.
+                let _ = report.send(Undelivered {
+                    socket_type: self.socket.socket_type,
+                    endpoint: self.endpoint.to_string(),
+                    messages,
+                });
+            }
             drainer.end();
         }
         self.inbound = None;
