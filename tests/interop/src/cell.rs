@@ -21,6 +21,8 @@ pub struct Cell {
     pub pair: Pair,
     /// Which of the two is zerowire's.
     pub zerowire: Place,
+    /// Whose the other one is.
+    pub other: Library,
     /// Whether zerowire binds and the other side connects, or the other way round.
     pub zerowire_binds: bool,
     /// How they are connected.
@@ -103,11 +105,11 @@ impl Place {
 }
 
 impl Cell {
-    /// Whose socket is in a place, if the other library is libzmq.
+    /// Whose socket is in a place.
     pub fn library(&self, place: Place) -> Library {
         match place == self.zerowire {
             true => Library::Zerowire,
-            false => Library::Libzmq,
+            false => self.other,
         }
     }
 
@@ -223,7 +225,7 @@ impl Cell {
     /// Waits until what the first side publishes under `topic`, to which the second has subscribed, arrives there.
     ///
     /// zerowire knows, on either side; libzmq's application has to look at what its I/O thread has for it, which it does
-    /// about once in a millisecond when it only sends.
+    /// about once in a millisecond when it only sends. A publisher of omq knows a moment after it has told zerowire so.
     pub fn wait_until_heard(&self, topic: &[u8], first: &mut Side, second: &mut Side) {
         let (zerowire, other) = match self.zerowire {
             Place::First => (first, second),
@@ -232,6 +234,9 @@ impl Cell {
         let end = Instant::now() + CALL_TIMEOUT;
         while !zerowire.peer.knows_subscription(topic, TURN) {
             other.peer.catch_up();
+            assert!(Instant::now() < end, "{self:?}: nobody hears of a subscription");
+        }
+        while !other.peer.knows_subscription(topic, TURN) {
             assert!(Instant::now() < end, "{self:?}: nobody hears of a subscription");
         }
         other.peer.catch_up();
@@ -252,10 +257,10 @@ impl Cell {
         thread::scope(|scope| {
             scope.spawn(move || {
                 for index in 0..count + ahead {
-                    if let (Some(answer), false) = (index.checked_sub(ahead), flow == Flow::OneWay) {
-                        if answer < count {
-                            first.hear_payload(!answer, size(answer));
-                        }
+                    if let (Some(answer), false) = (index.checked_sub(ahead), flow == Flow::OneWay)
+                        && answer < count
+                    {
+                        first.hear_payload(!answer, size(answer));
                     }
                     if index < count {
                         first.say_payload(index, size(index));
@@ -358,21 +363,34 @@ fn unique(name: &str) -> String {
 ///
 /// `every_pair:` is what it says, over tcp and ipc; `every_pair_zerowire_connects:` the half of it where the other library
 /// binds; `publishing:` is every pair of a publisher and a subscriber, and `push_pull:` that pair alone, over all transports.
+/// The other library is libzmq unless its name stands before that: `Omq every_pair:`.
 #[macro_export]
 macro_rules! matrix {
-    (every_pair: $($behaviour:ident),+ $(,)?) => {$(
+    (every_pair: $($behaviours:tt)+) => {
+        $crate::matrix! { Libzmq every_pair: $($behaviours)+ }
+    };
+    (every_pair_zerowire_connects: $($behaviours:tt)+) => {
+        $crate::matrix! { Libzmq every_pair_zerowire_connects: $($behaviours)+ }
+    };
+    (publishing: $($behaviours:tt)+) => {
+        $crate::matrix! { Libzmq publishing: $($behaviours)+ }
+    };
+    (push_pull: $($behaviours:tt)+) => {
+        $crate::matrix! { Libzmq push_pull: $($behaviours)+ }
+    };
+    ($library:ident every_pair: $($behaviour:ident),+ $(,)?) => {$(
         mod $behaviour {
-            $crate::every_role! { matrix @tcp_and_ipc $behaviour }
+            $crate::every_role! { matrix @tcp_and_ipc $library $behaviour }
         }
     )+};
-    (every_pair_zerowire_connects: $($behaviour:ident),+ $(,)?) => {$(
+    ($library:ident every_pair_zerowire_connects: $($behaviour:ident),+ $(,)?) => {$(
         mod $behaviour {
-            $crate::every_role! { matrix @connecting $behaviour }
+            $crate::every_role! { matrix @connecting $library $behaviour }
         }
     )+};
-    (publishing: $($behaviour:ident),+ $(,)?) => {$(
+    ($library:ident publishing: $($behaviour:ident),+ $(,)?) => {$(
         mod $behaviour {
-            $crate::matrix! { @tcp_and_ipc $behaviour
+            $crate::matrix! { @tcp_and_ipc $library $behaviour
                 zerowire_pub_with_sub: Pub Sub First,
                 zerowire_sub_with_pub: Pub Sub Second,
                 zerowire_pub_with_xsub: Pub XSub First,
@@ -384,17 +402,17 @@ macro_rules! matrix {
             }
         }
     )+};
-    (push_pull: $($behaviour:ident),+ $(,)?) => {$(
+    ($library:ident push_pull: $($behaviour:ident),+ $(,)?) => {$(
         mod $behaviour {
-            $crate::matrix! { @all_transports $behaviour
+            $crate::matrix! { @all_transports $library $behaviour
                 zerowire_push_with_pull: Push Pull First,
                 zerowire_pull_with_push: Push Pull Second,
             }
         }
     )+};
-    (@tcp_and_ipc $behaviour:ident $($role:ident: $first:ident $second:ident $place:ident,)+) => {$(
+    (@tcp_and_ipc $library:ident $behaviour:ident $($role:ident: $first:ident $second:ident $place:ident,)+) => {$(
         mod $role {
-            $crate::matrix! { @cells $behaviour $role $first $second $place
+            $crate::matrix! { @cells $library $behaviour $role $first $second $place
                 zerowire_binds_over_tcp: true Tcp,
                 zerowire_binds_over_ipc: true Ipc,
                 zerowire_connects_over_tcp: false Tcp,
@@ -402,17 +420,17 @@ macro_rules! matrix {
             }
         }
     )+};
-    (@connecting $behaviour:ident $($role:ident: $first:ident $second:ident $place:ident,)+) => {$(
+    (@connecting $library:ident $behaviour:ident $($role:ident: $first:ident $second:ident $place:ident,)+) => {$(
         mod $role {
-            $crate::matrix! { @cells $behaviour $role $first $second $place
+            $crate::matrix! { @cells $library $behaviour $role $first $second $place
                 zerowire_connects_over_tcp: false Tcp,
                 zerowire_connects_over_ipc: false Ipc,
             }
         }
     )+};
-    (@all_transports $behaviour:ident $($role:ident: $first:ident $second:ident $place:ident,)+) => {$(
+    (@all_transports $library:ident $behaviour:ident $($role:ident: $first:ident $second:ident $place:ident,)+) => {$(
         mod $role {
-            $crate::matrix! { @cells $behaviour $role $first $second $place
+            $crate::matrix! { @cells $library $behaviour $role $first $second $place
                 zerowire_binds_over_tcp: true Tcp,
                 zerowire_binds_over_ipc: true Ipc,
                 zerowire_binds_over_abstract_ipc: true Abstract,
@@ -422,7 +440,7 @@ macro_rules! matrix {
             }
         }
     )+};
-    (@cells $behaviour:ident $role:ident $first:ident $second:ident $place:ident
+    (@cells $library:ident $behaviour:ident $role:ident $first:ident $second:ident $place:ident
         $($name:ident: $binds:literal $transport:ident,)+
     ) => {$(
         #[test]
@@ -437,6 +455,7 @@ macro_rules! matrix {
                     second: zerowire::SocketType::$second,
                 },
                 zerowire: $crate::Place::$place,
+                other: $crate::Library::$library,
                 zerowire_binds: $binds,
                 transport: $crate::Transport::$transport,
             });

@@ -4,9 +4,9 @@
 //! | --- | --- |
 //! | `cell.rs` | one cell of the matrix pair of types x role x bind side x transport, and the macro that runs a behaviour over all |
 //! | `side.rs` | one end of a conversation, whatever its type puts around a message |
-//! | `peers/` | a socket of any type, of zerowire or of libzmq, behind the same verbs |
+//! | `peers/` | a socket of any type, of zerowire, libzmq or omq, behind the same verbs |
 //! | `device.rs` | a proxy of libzmq's, and a forwarder made of zerowire's sockets |
-//! | `watch.rs` | connection events of either library |
+//! | `watch.rs` | connection events of zerowire or libzmq |
 //! | `payload.rs` | bodies that tell which message they belong to |
 //! | `deadline.rs` | a watchdog for everything that may block |
 //! | `process.rs` | a peer in a process of its own |

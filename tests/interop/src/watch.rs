@@ -16,7 +16,7 @@ pub enum Happening {
     Disconnected,
 }
 
-/// Connection events of one socket of either library.
+/// Connection events of one socket of zerowire or libzmq.
 pub enum Watch {
     /// Those of zerowire.
     Zerowire(zerowire::Monitor),

@@ -14,6 +14,21 @@ matrix! {
     a_receiver_that_was_busy_gets_what_was_sent_before_the_sender_exited,
 }
 
+mod with_omq {
+    use super::*;
+
+    matrix! {
+        Omq every_pair:
+        what_was_said_before_closing_is_heard,
+    }
+
+    matrix! {
+        Omq push_pull:
+        two_processes_lose_nothing_when_each_exits_after_its_last_message,
+        a_receiver_that_was_busy_gets_what_was_sent_before_the_sender_exited,
+    }
+}
+
 /// Fewer than any high-water mark, at which libzmq drops what the kernel still holds when an ipc connection is closed.
 const WORDS: u64 = 500;
 
@@ -70,9 +85,9 @@ fn two_processes_lose_nothing_when_each_exits_after_its_last_message(cell: Cell)
 
 /// The application does not look at its socket until the sender is gone.
 fn a_receiver_that_was_busy_gets_what_was_sent_before_the_sender_exited(cell: Cell) {
-    // A libzmq receiver gets less than its mark of 1,000. A zerowire receiver reads on beyond its own.
+    // A receiver of libzmq or omq gets less than its mark of 1,000. A zerowire receiver reads on beyond its own.
     let (count, size) = match cell.library(Place::Second) {
-        Library::Libzmq => (900, 100),
+        Library::Libzmq | Library::Omq => (900, 100),
         Library::Zerowire => (5_000, 1),
     };
     let scratch = Scratch::new();

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use zerowire::{Context, Event, PushSocket, SocketType};
 use zerowire_interop::{
-    CALL_TIMEOUT, Cell, Deadline, Flow, Happening, Libzmq, Peer, Place, ROLES, Scratch, Side, Transport,
-    Watch, matrix,
+    CALL_TIMEOUT, Cell, Deadline, Flow, Happening, Library, Libzmq, Peer, Place, ROLES, Scratch, Side,
+    Transport, Watch, matrix,
 };
 
 matrix! {
@@ -42,6 +42,7 @@ fn quiet_connections_of_every_pair_outlive_the_heartbeat_timeout(transport: Tran
             let cell = Cell {
                 pair: *pair,
                 zerowire: *zerowire,
+                other: Library::Libzmq,
                 zerowire_binds,
                 transport,
             };

@@ -1,4 +1,4 @@
-//! Messages of every shape cross unchanged and in order, between zerowire and libzmq in one process.
+//! Messages of every shape cross unchanged and in order, between zerowire and libzmq or omq in one process.
 
 use std::thread;
 
@@ -16,6 +16,24 @@ matrix! {
     messages_of_mixed_sizes_in_a_row_arrive_unchanged,
     multipart_messages_keep_their_parts,
     a_hundred_thousand_messages_arrive_in_order,
+}
+
+mod with_omq {
+    use super::*;
+
+    matrix! {
+        Omq every_pair:
+        messages_of_every_shape_arrive_unchanged,
+        a_row_of_messages_arrives_in_order,
+    }
+
+    matrix! {
+        Omq push_pull:
+        messages_of_sizes_around_every_boundary_arrive_unchanged,
+        messages_of_mixed_sizes_in_a_row_arrive_unchanged,
+        multipart_messages_keep_their_parts,
+        a_hundred_thousand_messages_arrive_in_order,
+    }
 }
 
 /// Either side of: inline bodies (libzmq 33 B, zerowire 64 B), the one-byte frame size, zerowire's own segments (4 KiB),

@@ -6,6 +6,14 @@ matrix! {
     every_pair: a_new_peer_takes_the_place_of_one_that_is_gone,
 }
 
+mod with_omq {
+    use super::*;
+
+    matrix! {
+        Omq every_pair: a_new_peer_takes_the_place_of_one_that_is_gone,
+    }
+}
+
 fn a_new_peer_takes_the_place_of_one_that_is_gone(cell: Cell) {
     let scratch = Scratch::new();
     let (mut first, mut second) = cell.sides();

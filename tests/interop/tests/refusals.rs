@@ -134,6 +134,7 @@ fn a_peer_with_the_plain_mechanism_is_refused_and_harms_nobody() {
                     second: SocketType::Pull,
                 },
                 zerowire: Place::Second,
+                other: Library::Libzmq,
                 zerowire_binds: true,
                 transport,
             };

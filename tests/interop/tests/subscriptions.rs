@@ -7,14 +7,24 @@ use zerowire::{
     XSubSocket,
 };
 use zerowire_interop::{
-    CALL_TIMEOUT, Cell, Deadline, Happening, Joined, Libzmq, Peer, Scratch, Side, Transport, assert_payload,
-    matrix, payload,
+    CALL_TIMEOUT, Cell, Deadline, Happening, Joined, Library, Libzmq, Peer, Place, Scratch, Side, Transport,
+    assert_payload, matrix, payload,
 };
 
 matrix! {
     publishing:
     what_was_subscribed_to_arrives_and_nothing_else,
     ten_thousand_topics_are_all_known_and_so_they_are_after_a_reconnect,
+}
+
+mod with_omq {
+    use super::*;
+
+    matrix! {
+        Omq publishing:
+        what_was_subscribed_to_arrives_and_nothing_else,
+        ten_thousand_topics_are_all_known_and_so_they_are_after_a_reconnect,
+    }
 }
 
 fn what_was_subscribed_to_arrives_and_nothing_else(cell: Cell) {
@@ -66,9 +76,12 @@ fn what_was_subscribed_to_arrives_and_nothing_else(cell: Cell) {
         ]
     );
 
-    // Subscriptions are counted.
-    second.peer.subscribe(b"a");
-    second.peer.unsubscribe(b"a");
+    // Subscriptions are counted. omq leaves that to the publisher: it sends a CANCEL each time, and the first one ends the
+    // subscription at libzmq's publishers as at zerowire's.
+    if cell.library(Place::Second) != Library::Omq {
+        second.peer.subscribe(b"a");
+        second.peer.unsubscribe(b"a");
+    }
     second.peer.unsubscribe(b"b/c");
     second.peer.subscribe(b"second");
     cell.wait_until_heard(b"second", &mut first, &mut second);

@@ -12,7 +12,7 @@ use zerowire_interop::{CALL_TIMEOUT, Deadline, Library, assert_payload, payload}
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [library, role, side, endpoint, count, size] = arguments.as_slice() else {
-        return Err("usage: peer zerowire|libzmq push|pull bind|connect ENDPOINT COUNT SIZE".into());
+        return Err("usage: peer zerowire|libzmq|omq push|pull bind|connect ENDPOINT COUNT SIZE".into());
     };
     let library: Library = library.parse()?;
     let binds = match side.as_str() {

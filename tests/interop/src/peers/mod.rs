@@ -1,6 +1,7 @@
-//! A socket of any type and either library behind the same verbs.
+//! A socket of any type and library behind the same verbs.
 
 mod libzmq;
+mod omq;
 mod ours;
 
 use std::str::FromStr;
@@ -21,6 +22,8 @@ pub enum Library {
     Zerowire,
     /// The reference implementation.
     Libzmq,
+    /// One that shares no code with either.
+    Omq,
 }
 
 impl Library {
@@ -29,6 +32,7 @@ impl Library {
         match self {
             Library::Zerowire => "zerowire",
             Library::Libzmq => "libzmq",
+            Library::Omq => "omq",
         }
     }
 
@@ -42,6 +46,7 @@ impl Library {
         match self {
             Library::Zerowire => ours::socket(socket_type, name),
             Library::Libzmq => Box::new(Libzmq::named(socket_type, name)),
+            Library::Omq => omq::socket(socket_type, name),
         }
     }
 }
@@ -53,6 +58,7 @@ impl FromStr for Library {
         match name {
             "zerowire" => Ok(Library::Zerowire),
             "libzmq" => Ok(Library::Libzmq),
+            "omq" => Ok(Library::Omq),
             _ => Err(format!("unknown library `{name}`")),
         }
     }
