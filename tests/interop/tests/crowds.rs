@@ -1,4 +1,4 @@
-//! Many peers of both libraries at once.
+//! Many peers of all libraries at once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,9 +7,11 @@ use std::thread;
 use std::time::Duration;
 
 use zerowire::SocketType;
-use zerowire_interop::{CALL_TIMEOUT, Deadline, Library, Scratch, Transport, assert_payload, payload};
+use zerowire_interop::{CALL_TIMEOUT, Deadline, Library, Peer, Scratch, Transport, assert_payload, payload};
 
-/// One socket deals tasks out to workers of both libraries, another collects their results.
+const LIBRARIES: [Library; 3] = [Library::Zerowire, Library::Libzmq, Library::Omq];
+
+/// One socket deals tasks out to workers of all libraries, another collects their results.
 #[track_caller]
 fn a_mixed_pipeline_loses_and_doubles_nothing(ventilator: Library, sink: Library, transport: Transport) {
     const TASKS: u64 = 40_000;
@@ -24,11 +26,7 @@ fn a_mixed_pipeline_loses_and_doubles_nothing(ventilator: Library, sink: Library
     let done = Arc::new(AtomicBool::new(false));
     let workers: Vec<_> = (0..WORKERS)
         .map(|number| {
-            let library = if number % 2 == 0 {
-                Library::Zerowire
-            } else {
-                Library::Libzmq
-            };
+            let library = LIBRARIES[number as usize % 3];
             let (tasks, results, done) = (tasks.clone(), results.clone(), done.clone());
             thread::spawn(move || work(number, library, &tasks, &results, &done))
         })
@@ -106,6 +104,11 @@ fn libzmq_deals_out_and_zerowire_collects_over_tcp() {
 }
 
 #[test]
+fn zerowire_deals_out_and_omq_collects_over_tcp() {
+    a_mixed_pipeline_loses_and_doubles_nothing(Library::Zerowire, Library::Omq, Transport::Tcp);
+}
+
+#[test]
 fn zerowire_deals_out_and_collects_over_ipc() {
     a_mixed_pipeline_loses_and_doubles_nothing(Library::Zerowire, Library::Zerowire, Transport::Ipc);
 }
@@ -113,6 +116,11 @@ fn zerowire_deals_out_and_collects_over_ipc() {
 #[test]
 fn zerowire_deals_out_and_libzmq_collects_over_ipc() {
     a_mixed_pipeline_loses_and_doubles_nothing(Library::Zerowire, Library::Libzmq, Transport::Ipc);
+}
+
+#[test]
+fn zerowire_deals_out_and_omq_collects_over_ipc() {
+    a_mixed_pipeline_loses_and_doubles_nothing(Library::Zerowire, Library::Omq, Transport::Ipc);
 }
 
 #[test]
@@ -135,11 +143,7 @@ fn peers_that_come_send_and_go_lose_nothing(receiver: Library, transport: Transp
             let endpoint = endpoint.clone();
             thread::spawn(move || {
                 for visit in 0..VISITS {
-                    let library = if (lane + visit) % 2 == 0 {
-                        Library::Zerowire
-                    } else {
-                        Library::Libzmq
-                    };
+                    let library = LIBRARIES[(lane + visit) as usize % 3];
                     let mut push = library.socket(SocketType::Push);
                     push.connect(&endpoint);
                     let visitor = lane * VISITS + visit;
@@ -175,6 +179,11 @@ fn peers_come_and_go_at_libzmq_over_tcp() {
 }
 
 #[test]
+fn peers_come_and_go_at_omq_over_tcp() {
+    peers_that_come_send_and_go_lose_nothing(Library::Omq, Transport::Tcp);
+}
+
+#[test]
 fn peers_come_and_go_at_zerowire_over_ipc() {
     peers_that_come_send_and_go_lose_nothing(Library::Zerowire, Transport::Ipc);
 }
@@ -182,4 +191,91 @@ fn peers_come_and_go_at_zerowire_over_ipc() {
 #[test]
 fn peers_come_and_go_at_libzmq_over_ipc() {
     peers_that_come_send_and_go_lose_nothing(Library::Libzmq, Transport::Ipc);
+}
+
+#[test]
+fn peers_come_and_go_at_omq_over_ipc() {
+    peers_that_come_send_and_go_lose_nothing(Library::Omq, Transport::Ipc);
+}
+
+/// Some with a name, some without, some that wait for each answer and some that do not.
+#[track_caller]
+fn every_peer_of_a_router_gets_its_own_answers(router: Library, transport: Transport) {
+    const ASKERS: u64 = 12;
+    const QUESTIONS: u64 = 200;
+    let _deadline = Deadline::start("askers", 4 * CALL_TIMEOUT);
+    let scratch = Scratch::new();
+    let mut router = router.socket(SocketType::Router);
+    let endpoint = router.bind(&transport.fresh(&scratch));
+    let askers: Vec<_> = (0..ASKERS)
+        .map(|asker| {
+            let endpoint = endpoint.clone();
+            thread::spawn(move || {
+                let library = LIBRARIES[asker as usize % 3];
+                let name = if asker < 6 {
+                    format!("asker {asker}")
+                } else {
+                    String::new()
+                };
+                let patient = asker / 3 % 2 == 0;
+                let socket_type = if patient {
+                    SocketType::Req
+                } else {
+                    SocketType::Dealer
+                };
+                let mut socket = library.named_socket(socket_type, &name);
+                socket.connect(&endpoint);
+                let ask = |socket: &mut Box<dyn Peer>, index| {
+                    socket.send(&[asker.to_le_bytes().to_vec(), payload(index, 50)]);
+                };
+                let ahead = if patient { 1 } else { 20 };
+                (0..ahead).for_each(|index| ask(&mut socket, index));
+                for index in 0..QUESTIONS {
+                    let answer = socket.recv();
+                    assert_eq!(number(&answer[0]), asker, "whose answer came");
+                    assert_payload(&answer[1], index, 50);
+                    if index + ahead < QUESTIONS {
+                        ask(&mut socket, index + ahead);
+                    }
+                }
+            })
+        })
+        .collect();
+    for _ in 0..ASKERS * QUESTIONS {
+        let question = router.recv();
+        router.send(&question);
+    }
+    askers
+        .into_iter()
+        .for_each(|asker| asker.join().expect("an asker"));
+}
+
+#[test]
+fn every_asker_at_zerowire_gets_its_own_answers_over_tcp() {
+    every_peer_of_a_router_gets_its_own_answers(Library::Zerowire, Transport::Tcp);
+}
+
+#[test]
+fn every_asker_at_zerowire_gets_its_own_answers_over_ipc() {
+    every_peer_of_a_router_gets_its_own_answers(Library::Zerowire, Transport::Ipc);
+}
+
+#[test]
+fn every_asker_at_libzmq_gets_its_own_answers_over_tcp() {
+    every_peer_of_a_router_gets_its_own_answers(Library::Libzmq, Transport::Tcp);
+}
+
+#[test]
+fn every_asker_at_libzmq_gets_its_own_answers_over_ipc() {
+    every_peer_of_a_router_gets_its_own_answers(Library::Libzmq, Transport::Ipc);
+}
+
+#[test]
+fn every_asker_at_omq_gets_its_own_answers_over_tcp() {
+    every_peer_of_a_router_gets_its_own_answers(Library::Omq, Transport::Tcp);
+}
+
+#[test]
+fn every_asker_at_omq_gets_its_own_answers_over_ipc() {
+    every_peer_of_a_router_gets_its_own_answers(Library::Omq, Transport::Ipc);
 }
