@@ -34,6 +34,8 @@ mod routing;
 #[cfg(not(zerowire_loom))]
 mod security;
 #[cfg(not(zerowire_loom))]
+mod selector;
+#[cfg(not(zerowire_loom))]
 mod socket;
 #[cfg(not(zerowire_loom))]
 mod stats;
@@ -53,8 +55,10 @@ pub use crate::{
     monitor::{Event, Monitor, Reason},
     options::{OnDuplicate, SlowSubscriber, TcpKeepalive, Verbosity},
     peer_id::{InvalidPeerId, PeerId},
+    selector::{RegisterError, SelectError, Selected, Selector},
     socket::builder::{Builder, Conflates, Deals, Identified, Probes, Publishes, Receives, Sends, Socket},
     socket::fan_out::Published,
+    socket::level::{ReceiveReady, SendReady},
     socket::pair::{PairReceiver, PairSender, PairSocket},
     socket::pipeline::{PullSocket, PushSocket},
     socket::pubsub::{PubSocket, SubSocket},
@@ -68,3 +72,6 @@ pub use crate::{
     stats::{Discarded, Dropped, Received, Sent, ShutdownReport, Stats, Undelivered},
     wire::{error::ProtocolError, socket_type::SocketType},
 };
+
+#[cfg(all(unix, not(zerowire_loom)))]
+pub use crate::transport::bell::ReadyFd;

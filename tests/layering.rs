@@ -42,8 +42,11 @@ const ARROWS: &str = "
     context   -> error::OptionError mailbox monitor::Reason pipe::{sync,PipeId} reactor::{IoHandle,Reactor}
                  socket::inproc::Registry stats::ShutdownReport
     socket    -> context endpoint error framing mailbox message monitor options peer_id pipe reactor::IoHandle routing
-                 stats transport::{BindFailure,Listener} wire::{frame,socket_type}
+                 stats transport::{BindFailure,Listener,bell::ReadyFd} wire::{frame,socket_type}
                  wire::{command::TOPIC_BYTES_MAX,error::printable}
+
+    # Waiting for many: what sockets say of themselves, and descriptors of others.
+    selector  -> pipe::{inbox::Inbox,sync} socket::{level,park} transport::descriptors
 
     # Entry points that take any bytes, for fuzz targets and tests only.
     fuzzing   -> engine wire

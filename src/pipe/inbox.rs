@@ -59,7 +59,18 @@ struct Mail<T> {
     ready: Vec<PipeId>,
     /// Present while the owner sleeps, or polls a future that will be woken.
     sleeper: Option<Waker>,
+    /// Whoever wants to know of news on the owner's behalf: it stays, and has nothing to do with the sleeper.
+    watcher: Option<Watcher>,
 }
+
+struct Watcher {
+    waker: Waker,
+    /// The owner has found nothing to do, and there has been no news since. Only then is the waker called.
+    calm: bool,
+}
+
+/// The sleeper and the watcher, as far as they are to be woken.
+pub(crate) type ToWake = [Option<Waker>; 2];
 
 impl<T> Inbox<T> {
     pub(crate) fn new() -> Inbox<T> {
@@ -68,6 +79,7 @@ impl<T> Inbox<T> {
                 items: Vec::new(),
                 ready: Vec::new(),
                 sleeper: None,
+                watcher: None,
             }),
             filled: AtomicBool::new(false),
         }
@@ -78,29 +90,34 @@ impl<T> Inbox<T> {
         self.add(|mail| mail.items.push(item));
     }
 
-    /// As [`post`](Self::post), for a caller that holds a lock: the waker, if any, is to be called without it.
+    /// As [`post`](Self::post), for a caller that holds a lock: the wakers, if any, are to be called without it.
     #[must_use]
-    pub(crate) fn post_quietly(&self, item: T) -> Option<Waker> {
+    pub(crate) fn post_quietly(&self, item: T) -> ToWake {
         self.put(|mail| mail.items.push(item))
     }
 
     /// As [`Ready::ready`], for a caller that holds a lock.
     #[must_use]
-    pub(crate) fn ready_quietly(&self, pipe: PipeId) -> Option<Waker> {
+    pub(crate) fn ready_quietly(&self, pipe: PipeId) -> ToWake {
         self.put(|mail| mail.ready.push(pipe))
     }
 
     fn add(&self, put: impl FnOnce(&mut Mail<T>)) {
-        if let Some(waker) = self.put(put) {
-            wake(waker);
-        }
+        self.put(put).into_iter().flatten().for_each(wake);
     }
 
-    fn put(&self, put: impl FnOnce(&mut Mail<T>)) -> Option<Waker> {
+    fn put(&self, put: impl FnOnce(&mut Mail<T>)) -> ToWake {
         let mut mail = lock(&self.mail);
         put(&mut mail);
         self.filled.store(true, Ordering::Relaxed);
-        mail.sleeper.take()
+        let watcher = match &mut mail.watcher {
+            Some(watcher) if watcher.calm => {
+                watcher.calm = false;
+                Some(watcher.waker.clone())
+            }
+            _ => None,
+        };
+        [mail.sleeper.take(), watcher]
     }
 
     /// Whether there may be something to take.
@@ -142,6 +159,29 @@ impl<T> Inbox<T> {
         std::mem::swap(&mut mail.sleeper, &mut incoming);
         drop(mail);
         true
+    }
+
+    /// Has a waker of this crate, one that is cloned and dropped without running anybody's code, called at the first news
+    /// after each time that the owner was [calm](Self::calm).
+    pub(crate) fn watch(&self, waker: Waker) {
+        lock(&self.mail).watcher = Some(Watcher { waker, calm: false });
+    }
+
+    /// Says that the owner has found nothing to do. False if there is something to take: then it has to look again.
+    pub(crate) fn calm(&self) -> bool {
+        let mut mail = lock(&self.mail);
+        let is_calm = !self.filled.load(Ordering::Relaxed);
+        if let Some(watcher) = &mut mail.watcher {
+            watcher.calm = is_calm;
+        }
+        is_calm
+    }
+
+    /// Says that the owner has no use for news for now: the watcher hears of none until it is calm again.
+    pub(crate) fn disregard(&self) {
+        if let Some(watcher) = &mut lock(&self.mail).watcher {
+            watcher.calm = false;
+        }
     }
 }
 
@@ -188,6 +228,38 @@ mod tests {
         inbox.take(&mut items, &mut ready);
         assert_eq!(ready, [7, 8]);
         assert!(!inbox.is_filled());
+    }
+
+    #[test]
+    fn a_watcher_hears_of_the_first_news_after_each_calm() {
+        let inbox = Inbox::new();
+        let (watcher, sleeper) = (
+            Arc::new(Count(AtomicUsize::new(0))),
+            Arc::new(Count(AtomicUsize::new(0))),
+        );
+        inbox.watch(Waker::from(watcher.clone()));
+        inbox.post('a');
+        assert_eq!(
+            watcher.0.load(Ordering::SeqCst),
+            0,
+            "the owner has not said that it is calm"
+        );
+        assert!(!inbox.calm(), "there is something to take");
+        for round in 1..=3 {
+            inbox.take(&mut Vec::new(), &mut Vec::new());
+            assert!(inbox.calm());
+            // Who blocks meanwhile is woken as well.
+            assert!(inbox.sleep(&Waker::from(sleeper.clone())));
+            inbox.ready(7);
+            inbox.ready(8);
+            assert_eq!(watcher.0.load(Ordering::SeqCst), round);
+            assert_eq!(sleeper.0.load(Ordering::SeqCst), round);
+        }
+        inbox.take(&mut Vec::new(), &mut Vec::new());
+        assert!(inbox.calm());
+        inbox.disregard();
+        inbox.post('b');
+        assert_eq!(watcher.0.load(Ordering::SeqCst), 3);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Sending to whichever peer is next: PUSH, DEALER, REQ, PAIR.
 
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Instant;
 
+use super::level::Level;
 use super::methods::Outgoing;
 use super::send_half::{Refusal, SendHalf};
 use crate::message::Message;
@@ -43,7 +45,7 @@ impl SendHalf<LoadBalancer> {
         Err((message, refusal))
     }
 
-    fn find_room(&mut self) -> bool {
+    pub(crate) fn find_room(&mut self) -> bool {
         while let Some(key) = self.route.current() {
             if self.has_room(key) {
                 return true;
@@ -54,10 +56,30 @@ impl SendHalf<LoadBalancer> {
     }
 }
 
+impl SendHalf<LoadBalancer> {
+    /// As [`level`](Self::level), of a socket that can send whenever a peer has room.
+    pub(crate) fn room_level(&mut self) -> Arc<Level> {
+        let level = self.level();
+        self.measure();
+        level
+    }
+
+    #[cold]
+    fn measure(&mut self) {
+        self.catch_up();
+        let can_send = self.over().is_some() || self.find_room();
+        self.set_level(can_send);
+    }
+}
+
 impl Outgoing for SendHalf<LoadBalancer> {
     #[inline]
     fn try_send(&mut self, message: Message) -> Result<(), (Message, Refusal)> {
-        self.deal(message, |_| ()).map(drop)
+        let sent = self.deal(message, |_| ()).map(drop);
+        if self.has_level() {
+            self.measure();
+        }
+        sent
     }
 
     fn send(&mut self, mut message: Message, deadline: Option<Instant>) -> Result<(), (Message, Refusal)> {

@@ -225,6 +225,15 @@ impl Publisher {
     /// Publishes a message to everybody who wants it, by the rule for slow subscribers. With [`SlowSubscriber::Block`] it is
     /// refused as `Full` when somebody has no room; `last_try` says not to wait any longer.
     pub(crate) fn publish(&mut self, message: &Message, last_try: bool) -> Result<Published, Refusal> {
+        let published = self.distribute(message, last_try);
+        if self.send.has_level() {
+            self.send
+                .set_level(published != Err(Refusal::Full) || !self.may_wait());
+        }
+        published
+    }
+
+    fn distribute(&mut self, message: &Message, last_try: bool) -> Result<Published, Refusal> {
         self.catch_up();
         if self.send.is_too_large(message) {
             return Err(Refusal::TooLarge);
@@ -451,6 +460,17 @@ impl News {
         }
     }
 
+    /// Whether there is nothing to take. Forgets what is void.
+    pub(crate) fn is_empty(&mut self) -> bool {
+        while let Some(Item::Topic(topic, number)) = self.queue.front() {
+            if self.changes.get(topic).is_some_and(|it| it.number == *number) {
+                break;
+            }
+            self.queue.pop_front();
+        }
+        self.queue.is_empty()
+    }
+
     pub(crate) fn take(&mut self) -> Option<Message> {
         loop {
             match self.queue.pop_front()? {
@@ -497,14 +517,17 @@ mod tests {
     #[test]
     fn changes_that_were_not_received_cancel_each_other() {
         let mut news = News::new(Verbosity::Changes, 10);
+        assert!(news.is_empty());
         news.topic(b"a", true, true);
         news.topic(b"b", true, true);
         news.topic(b"a", false, false);
+        assert!(!news.is_empty());
         assert_eq!(all(&mut news), [b"\x01b"]);
         news.topic(b"a", true, true);
         assert_eq!(all(&mut news), [b"\x01a"]);
         news.topic(b"a", false, false);
         news.topic(b"a", true, true);
+        assert!(news.is_empty());
         assert!(all(&mut news).is_empty());
     }
 

@@ -124,7 +124,7 @@ struct Consequences<'a> {
 impl Consequences<'_> {
     /// Posts at once, under the lock: so it comes before whatever a socket does that disconnects or closes afterwards.
     fn post(&mut self, inbox: &Inbox<ToSocket>, item: ToSocket) {
-        self.wakers.extend(inbox.post_quietly(item));
+        self.wakers.extend(inbox.post_quietly(item).into_iter().flatten());
     }
 
     fn carry_out(self) {
@@ -417,7 +417,8 @@ impl Names {
                 // The sender prefers peers that are there, so it has to know.
                 reader.attach();
                 if let Some(inbox) = &socket.send {
-                    then.wakers.extend(inbox.ready_quietly(pipe));
+                    then.wakers
+                        .extend(inbox.ready_quietly(pipe).into_iter().flatten());
                 }
                 Some(reader)
             }

@@ -34,6 +34,7 @@ pub(crate) mod scope {
     pub(crate) use crate::options::Options;
     pub(crate) use crate::socket::builder::{Builder, Socket, sealed};
     pub(crate) use crate::socket::core::SocketCore;
+    pub(crate) use crate::socket::level::{receive_ready, room_ready, send_ready};
     pub(crate) use crate::socket::receive_half::ReceiveHalf;
     pub(crate) use crate::socket::send_half::{Refusal, SendHalf};
     pub(crate) use crate::stats::Stats;

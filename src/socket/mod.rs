@@ -7,6 +7,7 @@
 //! | [`send_half`], [`receive_half`] | the pipes of each direction and who is next |
 //! | [`dealing`], [`fan_out`] | sending to whoever is next, and to everyone who wants it |
 //! | [`inproc`] | connections inside a context |
+//! | [`level`] | whether a socket can go on, for those who wait for it and do not hold it |
 //! | [`park`] | a thread that waits for its inbox |
 //! | [`methods`] | the methods that socket types share |
 //! | [`split`], [`shared`] | sockets for more than one thread |
@@ -21,6 +22,7 @@ pub(crate) mod core;
 pub(crate) mod dealing;
 pub(crate) mod fan_out;
 pub(crate) mod inproc;
+pub(crate) mod level;
 pub(crate) mod methods;
 pub(crate) mod pair;
 pub(crate) mod park;

@@ -37,8 +37,10 @@ pub struct PairSocket {
 
 socket_methods!(PairSocket, core: core);
 send_methods!(PairSocket, send);
+room_ready!(PairSocket, |socket| socket.send);
 receive_methods!(PairSocket, receive);
 receive_many_method!(PairSocket, receive);
+receive_ready!(PairSocket, |socket| socket.receive.level());
 impl Sends for PairSocket {}
 impl Deals for PairSocket {}
 impl Receives for PairSocket {}
@@ -112,6 +114,7 @@ pub struct PairSender {
 }
 
 send_methods!(PairSender, half);
+room_ready!(PairSender, |sender| sender.half);
 
 /// The receiving part of a [`PairSocket`] that was [taken apart](PairSocket::into_split).
 pub struct PairReceiver {
@@ -120,6 +123,7 @@ pub struct PairReceiver {
 
 receive_methods!(PairReceiver, half);
 receive_many_method!(PairReceiver, half);
+receive_ready!(PairReceiver, |receiver| receiver.half.level());
 
 impl PairReceiver {
     /// The part that sends is elsewhere.

@@ -5,7 +5,6 @@ use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-use crate::mailbox::ToSocket;
 use crate::pipe::inbox::Inbox;
 
 /// Whether looking for a while before sleeping has paid lately. One for each half of a socket.
@@ -22,7 +21,7 @@ pub(crate) struct Patience {
 /// A sleep and a wake-up cost ten microseconds and more, and in a steady flow the other side is nearer than that. So it
 /// looks for about a microsecond, then, as long as that pays, for some ten more while other threads may have the
 /// processor, and then it sleeps.
-pub(crate) fn wait(inbox: &Inbox<ToSocket>, patience: &mut Patience, deadline: Option<Instant>) -> bool {
+pub(crate) fn wait<T>(inbox: &Inbox<T>, patience: &mut Patience, deadline: Option<Instant>) -> bool {
     for _ in 0..SPINS {
         if inbox.is_filled() {
             return true;

@@ -35,6 +35,7 @@ pub struct PushSocket {
 
 socket_methods!(PushSocket, core: core);
 send_methods!(PushSocket, half);
+room_ready!(PushSocket, |socket| socket.half);
 impl Sends for PushSocket {}
 impl Conflates for PushSocket {}
 impl Deals for PushSocket {}
@@ -100,6 +101,7 @@ pub struct PullSocket {
 socket_methods!(PullSocket, core: core);
 receive_methods!(PullSocket, half);
 receive_many_method!(PullSocket, half);
+receive_ready!(PullSocket, |socket| socket.half.level());
 impl Receives for PullSocket {}
 impl Conflates for PullSocket {}
 

@@ -130,6 +130,20 @@ macro_rules! publish_methods {
 }
 pub(crate) use publish_methods;
 
+/// When sockets that publish can send.
+macro_rules! publish_ready {
+    ($socket:ident) => {
+        send_ready!(
+            $socket,
+            |socket| socket.publisher.send.level(),
+            "That is always, unless [`SlowSubscriber::Block`](crate::SlowSubscriber::Block) makes sends wait, and the last one \
+             was refused because a subscriber was at its high-water mark. Then it is not readable until there is news of any \
+             subscriber."
+        );
+    };
+}
+pub(crate) use publish_ready;
+
 /// Waiting for the publishers to know the subscriptions. The type has a `subscriber` and a half that is called `receive`.
 macro_rules! wait_ready_method {
     () => {
@@ -194,6 +208,7 @@ pub struct PubSocket {
 
 socket_methods!(PubSocket, core: publisher.core);
 publish_methods!(PubSocket);
+publish_ready!(PubSocket);
 impl Sends for PubSocket {}
 impl Conflates for PubSocket {}
 impl Publishes for PubSocket {}
@@ -256,6 +271,7 @@ pub struct SubSocket {
 socket_methods!(SubSocket, core: subscriber.core);
 receive_methods!(SubSocket, receive);
 receive_many_method!(SubSocket, receive);
+receive_ready!(SubSocket, |socket| socket.receive.level());
 impl Receives for SubSocket {}
 impl Conflates for SubSocket {}
 

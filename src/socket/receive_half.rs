@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Instant;
 
 use slab::Slab;
 
+use super::level::{Gauge, Level};
 use super::park;
+use super::split::Part;
 use crate::context;
 use crate::framing;
 use crate::mailbox::{Over, ReceivePipe, ToSocket};
@@ -32,6 +34,10 @@ pub(crate) struct ReceiveHalf {
     filter: Option<Filter>,
     /// Of several messages of a peer only the newest counts.
     conflate: bool,
+    /// Messages are looked at before they are taken, or the level after that.
+    looks_closer: bool,
+    /// For those who wait without holding the socket.
+    gauge: Gauge,
     /// A message that passed, and had to be taken out of its pipe for that.
     held: Option<Message>,
     /// Peers that are gone, and connections that are: kept for sockets that ask for them.
@@ -93,6 +99,8 @@ impl ReceiveHalf {
             queue: FairQueue::default(),
             filter: None,
             conflate: false,
+            looks_closer: false,
+            gauge: Gauge::default(),
             held: None,
             departures: None,
             tally: Received::default(),
@@ -106,12 +114,14 @@ impl ReceiveHalf {
     /// Has messages go through a filter.
     pub(crate) fn with_filter(mut self, filter: Filter) -> ReceiveHalf {
         self.filter = Some(filter);
+        self.looks_closer = true;
         self
     }
 
     /// Has only the newest of several messages of a peer count.
     pub(crate) fn with_conflation(mut self, on: bool) -> ReceiveHalf {
         self.conflate = on;
+        self.looks_closer |= on;
         self
     }
 
@@ -136,7 +146,7 @@ impl ReceiveHalf {
     #[inline]
     pub(crate) fn is_ready(&mut self) -> bool {
         !self.inbox.is_filled()
-            && !self.looks_closer()
+            && !self.looks_closer
             && self
                 .queue
                 .current()
@@ -148,17 +158,87 @@ impl ReceiveHalf {
     /// from one `Option` or `Result` into the next.
     #[inline]
     pub(crate) fn take(&mut self) -> Message {
-        if self.looks_closer() {
+        if self.looks_closer {
+            if self.gauge.is_read() {
+                return self.take_and_measure();
+            }
             if let Some(message) = self.held.take() {
                 self.tally.take(&message);
                 return message;
             }
         }
+        self.take_next()
+    }
+
+    #[inline(always)]
+    fn take_next(&mut self) -> Message {
         let key = self.queue.current().expect("a peer was found ready");
         let message = self.pipes[key].pipe.take();
         self.queue.advance();
         self.tally.take(&message);
         message
+    }
+
+    #[cold]
+    fn take_and_measure(&mut self) -> Message {
+        let message = match self.held.take() {
+            Some(message) => {
+                self.tally.take(&message);
+                message
+            }
+            None => self.take_next(),
+        };
+        self.measure();
+        message
+    }
+
+    /// Whether a message can be taken, for those who wait without holding the socket.
+    pub(crate) fn level(&mut self) -> Arc<Level> {
+        let (level, waker) = self.gauge.level();
+        if let Some(waker) = waker {
+            self.inbox.watch(waker);
+            self.looks_closer = true;
+            self.measure();
+        }
+        level
+    }
+
+    /// Lowers the level if there is no message.
+    fn measure(&mut self) {
+        if !self.conflate {
+            // It lowers the level when it finds nothing.
+            let _ = self.look();
+            return;
+        }
+        // Not taken out before it is received: a newer one may come.
+        if self.inbox.is_filled() {
+            self.collect();
+        }
+        while let Some(key) = self.queue.current() {
+            if self.pipes[key].pipe.is_filled() {
+                return;
+            }
+            self.settle(key);
+        }
+        if self.held.is_none() && self.over.is_none() {
+            self.gauge.lower_if(|| self.inbox.calm());
+        }
+    }
+
+    /// Has a waker called at the first news after each calm; see [`Inbox::watch`].
+    pub(crate) fn watch(&self, waker: Waker) {
+        self.inbox.watch(waker);
+    }
+
+    /// See [`Inbox::calm`]. It has to be dry, too: [`look`](Self::look) found nothing, and no [current](Self::has_current)
+    /// peer is left.
+    pub(crate) fn calm(&self) -> bool {
+        self.inbox.calm()
+    }
+
+    /// See [`Inbox::disregard`].
+    pub(crate) fn disregard(&self) {
+        self.inbox.disregard();
     }
 
     /// The pipe and the name of the peer whose message [`take`](Self::take) will take. Not for filtered sockets.
@@ -190,13 +270,11 @@ impl ReceiveHalf {
                 }
             }
         }
-        Err(self.over.map_or(Nothing::Empty, Nothing::Over))
-    }
-
-    /// Whether messages are looked at before they are taken.
-    #[inline]
-    fn looks_closer(&self) -> bool {
-        self.filter.is_some() || self.conflate
+        if let Some(over) = self.over {
+            return Err(Nothing::Over(over));
+        }
+        self.gauge.lower_if(|| self.inbox.calm());
+        Err(Nothing::Empty)
     }
 
     /// Lets the next message of a peer through the filter, or throws it away.
@@ -315,7 +393,7 @@ impl ReceiveHalf {
     }
 
     /// Whether a peer may have a message that was not looked at yet.
-    fn has_current(&self) -> bool {
+    pub(crate) fn has_current(&self) -> bool {
         self.queue.current().is_some()
     }
 
@@ -444,6 +522,12 @@ impl ReceiveHalf {
         self.keys.remove(&pipe);
         self.queue.remove(key);
         self.departed(Departure::Peer { pipe });
+    }
+}
+
+impl Part for ReceiveHalf {
+    fn retire(&mut self) {
+        self.gauge.close();
     }
 }
 

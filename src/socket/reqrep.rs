@@ -1,9 +1,11 @@
 //! REQ and REP: a question, its answer, and the next question (ZeroMQ RFC 28).
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use super::builder::{Deals, Identified, Probes, Receives, Sends};
+use super::level::{Gauge, Level};
 use super::methods::scope::*;
 use super::receive_half::{Departure, Nothing};
 use crate::error::RequestError;
@@ -54,6 +56,12 @@ pub struct ReqSocket {
 socket_methods!(ReqSocket, core: asker.core);
 send_methods!(ReqSocket, asker);
 receive_methods!(ReqSocket, asker);
+receive_ready!(ReqSocket, |socket| socket.asker.receive_level());
+send_ready!(
+    ReqSocket,
+    |socket| socket.asker.send_level(),
+    "That is, while no request is under way, or another one [may be made](Builder::relaxed), and a peer has room."
+);
 impl Sends for ReqSocket {}
 impl Deals for ReqSocket {}
 impl Receives for ReqSocket {}
@@ -75,6 +83,8 @@ impl sealed::Sealed for ReqSocket {
                 receive: receive.with_departures(),
                 asked: None,
                 reply: None,
+                lost: None,
+                gauge: Gauge::default(),
                 correlate,
                 relaxed,
                 discards_max,
@@ -163,7 +173,7 @@ impl ReqSocket {
 
     /// Whether a request is under way, so that the next step is to receive.
     pub fn is_waiting(&self) -> bool {
-        self.asker.asked.is_some() || self.asker.reply.is_some()
+        self.asker.asked.is_some() || self.asker.reply.is_some() || self.asker.lost.is_some()
     }
 
     /// Gives up the request that is under way, if one is: its reply will not be received, now or ever. The socket is ready
@@ -186,6 +196,10 @@ struct Asker {
     receive: ReceiveHalf,
     asked: Option<Asked>,
     reply: Option<Message>,
+    /// Why there will be no reply, which was found when nobody was receiving.
+    lost: Option<Nothing>,
+    /// Whether there is something to receive, for those who wait without holding the socket.
+    gauge: Gauge,
     correlate: bool,
     relaxed: bool,
     /// Messages that nobody asked for, to be thrown away in one go: a peer that floods us cannot keep us at it.
@@ -204,7 +218,17 @@ struct Asked {
 
 impl Asker {
     fn give_up(&mut self, reason: Reason) {
-        self.reply = None;
+        self.abandon(reason);
+        self.measure();
+    }
+
+    fn abandon(&mut self, reason: Reason) {
+        if let Some(reply) = self.reply.take() {
+            // It was found early, and nobody receives it now.
+            let id_bytes = if self.correlate { 4 } else { 0 };
+            self.receive.discard(id_bytes + reply.total_bytes());
+        }
+        self.lost = None;
         let Some(asked) = self.asked.take() else {
             return;
         };
@@ -212,6 +236,55 @@ impl Asker {
             self.send.let_go(asked.pipe);
             self.receive.let_go(asked.pipe);
             self.core.renew(asked.pipe, reason);
+        }
+    }
+
+    fn receive_level(&mut self) -> Arc<Level> {
+        let (level, waker) = self.gauge.level();
+        if let Some(waker) = waker {
+            self.receive.watch(waker);
+            self.measure();
+        }
+        level
+    }
+
+    fn send_level(&mut self) -> Arc<Level> {
+        let level = self.send.level();
+        self.measure();
+        level
+    }
+
+    /// Brings the levels up to date after a call, those that somebody asked for.
+    #[inline]
+    fn measure(&mut self) {
+        if self.gauge.is_read() {
+            self.measure_receiving();
+        }
+        if self.send.has_level() {
+            self.send.catch_up();
+            if self.is_busy() && !self.relaxed {
+                self.send.hold_level();
+            } else {
+                let can_send = self.send.over().is_some() || self.send.find_room();
+                self.send.set_level(can_send);
+            }
+        }
+    }
+
+    #[cold]
+    fn measure_receiving(&mut self) {
+        if self.asked.is_some() {
+            self.lost = self.find().err().filter(|&nothing| nothing == Nothing::PeerLost);
+        }
+        let may_find = self.asked.is_some() && (self.receive.has_current() || self.receive.over().is_some());
+        if self.reply.is_some() || self.lost.is_some() || may_find {
+            self.gauge.raise();
+        } else if self.asked.is_some() {
+            self.gauge.lower_if(|| self.receive.calm());
+        } else {
+            // What comes without being asked for means nothing.
+            self.receive.disregard();
+            self.gauge.lower();
         }
     }
 
@@ -269,8 +342,8 @@ impl Asker {
     }
 }
 
-impl Outgoing for Asker {
-    fn try_send(&mut self, message: Message) -> Result<(), (Message, Refusal)> {
+impl Asker {
+    fn ask(&mut self, message: Message) -> Result<(), (Message, Refusal)> {
         if self.is_busy() {
             if !self.relaxed {
                 return Err((message, Refusal::WrongState));
@@ -278,7 +351,7 @@ impl Outgoing for Asker {
             if self.send.is_too_large(&message) {
                 return Err((message, Refusal::TooLarge));
             }
-            self.give_up(Reason::RequestGivenUp);
+            self.abandon(Reason::RequestGivenUp);
         }
         self.is_lost(None);
         let (message, id) = self.wrap(message);
@@ -290,6 +363,7 @@ impl Outgoing for Asker {
             .deal(message, |pipe| receive.skip_all(pipe, self.discards_max));
         match result {
             Ok(key) => {
+                self.lost = None;
                 self.asked = Some(Asked {
                     pipe: self.send.pipe_of(key),
                     accepted: self.send.accepted(key),
@@ -307,6 +381,61 @@ impl Outgoing for Asker {
                 ))
             }
         }
+    }
+
+    /// Finds the reply.
+    fn find(&mut self) -> Result<(), Nothing> {
+        if self.reply.is_some() {
+            return Ok(());
+        }
+        if let Some(nothing) = self.lost.take() {
+            return Err(nothing);
+        }
+        let Some(asked) = self.asked else {
+            return Err(Nothing::WrongState);
+        };
+        for _ in 0..self.discards_max.max(1) {
+            match self.receive.look() {
+                Ok(()) => {
+                    let pipe = self.receive.source().0;
+                    let message = self.receive.take();
+                    let bytes = message.total_bytes();
+                    if pipe != asked.pipe {
+                        self.receive.discard(bytes);
+                        continue;
+                    }
+                    match Asker::unwrap(message, &asked) {
+                        Ok(None) => self.receive.discard(bytes),
+                        Ok(reply) => {
+                            self.asked = None;
+                            self.reply = reply;
+                            return Ok(());
+                        }
+                        Err(reason) => {
+                            self.receive.discard(bytes);
+                            // With ids or without: the pipe goes with its connection.
+                            self.asked = Some(Asked { id: None, ..asked });
+                            self.abandon(reason);
+                            return Err(Nothing::PeerLost);
+                        }
+                    }
+                }
+                Err(Nothing::Empty) if self.is_lost(Some(asked)) => {
+                    self.asked = None;
+                    return Err(Nothing::PeerLost);
+                }
+                Err(nothing) => return Err(nothing),
+            }
+        }
+        Err(Nothing::Empty)
+    }
+}
+
+impl Outgoing for Asker {
+    fn try_send(&mut self, message: Message) -> Result<(), (Message, Refusal)> {
+        let sent = self.ask(message);
+        self.measure();
+        sent
     }
 
     fn send(&mut self, mut message: Message, deadline: Option<Instant>) -> Result<(), (Message, Refusal)> {
@@ -337,46 +466,11 @@ impl Incoming for Asker {
     }
 
     fn look(&mut self) -> Result<(), Nothing> {
-        if self.reply.is_some() {
-            return Ok(());
+        let found = self.find();
+        if found.is_err() {
+            self.measure();
         }
-        let Some(asked) = self.asked else {
-            return Err(Nothing::WrongState);
-        };
-        for _ in 0..self.discards_max.max(1) {
-            match self.receive.look() {
-                Ok(()) => {
-                    let pipe = self.receive.source().0;
-                    let message = self.receive.take();
-                    let bytes = message.total_bytes();
-                    if pipe != asked.pipe {
-                        self.receive.discard(bytes);
-                        continue;
-                    }
-                    match Asker::unwrap(message, &asked) {
-                        Ok(None) => self.receive.discard(bytes),
-                        Ok(reply) => {
-                            self.asked = None;
-                            self.reply = reply;
-                            return Ok(());
-                        }
-                        Err(reason) => {
-                            self.receive.discard(bytes);
-                            // With ids or without: the pipe goes with its connection.
-                            self.asked = Some(Asked { id: None, ..asked });
-                            self.give_up(reason);
-                            return Err(Nothing::PeerLost);
-                        }
-                    }
-                }
-                Err(Nothing::Empty) if self.is_lost(Some(asked)) => {
-                    self.asked = None;
-                    return Err(Nothing::PeerLost);
-                }
-                Err(nothing) => return Err(nothing),
-            }
-        }
-        Err(Nothing::Empty)
+        found
     }
 
     fn wait(&mut self, deadline: Option<Instant>) -> Result<(), Nothing> {
@@ -403,7 +497,9 @@ impl Incoming for Asker {
     }
 
     fn take(&mut self) -> Message {
-        self.reply.take().expect("a reply was found")
+        let reply = self.reply.take().expect("a reply was found");
+        self.measure();
+        reply
     }
 }
 
@@ -444,6 +540,12 @@ pub struct RepSocket {
 socket_methods!(RepSocket, core: answerer.core);
 send_methods!(RepSocket, answerer);
 receive_methods!(RepSocket, answerer);
+receive_ready!(RepSocket, |socket| socket.answerer.receive_level());
+send_ready!(
+    RepSocket,
+    |socket| socket.answerer.send_level(),
+    "That is, while a request was received and has no reply yet, and the peer that asked has room, or is gone."
+);
 impl Sends for RepSocket {}
 impl Receives for RepSocket {}
 
@@ -459,6 +561,7 @@ impl sealed::Sealed for RepSocket {
                 receive,
                 asked: None,
                 request: None,
+                gauge: Gauge::default(),
             },
         }
     }
@@ -522,13 +625,16 @@ impl RepSocket {
 
     /// Whether a request was received and has no reply yet, so that the next step is to send.
     pub fn is_asked(&self) -> bool {
-        self.answerer.asked.is_some()
+        self.answerer.asked.is_some() && self.answerer.request.is_none()
     }
 
     /// Leaves the request that was received last without a reply. The socket is ready for the next one.
     pub fn dismiss(&mut self) {
-        self.answerer.asked = None;
-        self.answerer.request = None;
+        // The next one may have been found already.
+        if self.answerer.request.is_none() {
+            self.answerer.asked = None;
+            self.answerer.measure();
+        }
     }
 }
 
@@ -598,10 +704,64 @@ struct Answerer {
     asked: Option<(PipeId, Message)>,
     /// The request, until it is taken.
     request: Option<Message>,
+    /// Whether there is something to receive, for those who wait without holding the socket.
+    gauge: Gauge,
 }
 
-impl Outgoing for Answerer {
-    fn try_send(&mut self, message: Message) -> Result<(), (Message, Refusal)> {
+impl Answerer {
+    fn receive_level(&mut self) -> Arc<Level> {
+        let (level, waker) = self.gauge.level();
+        if let Some(waker) = waker {
+            self.receive.watch(waker);
+            self.measure();
+        }
+        level
+    }
+
+    fn send_level(&mut self) -> Arc<Level> {
+        let level = self.send.level();
+        self.measure();
+        level
+    }
+
+    /// Brings the levels up to date after a call, those that somebody asked for.
+    #[inline]
+    fn measure(&mut self) {
+        if self.gauge.is_read() {
+            self.measure_receiving();
+        }
+        if self.send.has_level() {
+            self.send.catch_up();
+            match (&self.asked, &self.request) {
+                (Some((pipe, _)), None) => {
+                    let key = self.send.key_of(*pipe);
+                    let can_send = key.is_none_or(|key| self.send.has_room(key));
+                    self.send.set_level(can_send);
+                }
+                _ => self.send.hold_level(),
+            }
+        }
+    }
+
+    #[cold]
+    fn measure_receiving(&mut self) {
+        if self.asked.is_none() {
+            let _ = self.find();
+        }
+        if self.request.is_some() {
+            self.gauge.raise();
+        } else if self.asked.is_some() {
+            // Before the reply, no request is received.
+            self.receive.disregard();
+            self.gauge.lower();
+        } else if self.receive.has_current() || self.receive.over().is_some() {
+            self.gauge.raise();
+        } else {
+            self.gauge.lower_if(|| self.receive.calm());
+        }
+    }
+
+    fn answer(&mut self, message: Message) -> Result<(), (Message, Refusal)> {
         let (Some((pipe, envelope)), None) = (&self.asked, &self.request) else {
             return Err((message, Refusal::WrongState));
         };
@@ -627,6 +787,47 @@ impl Outgoing for Answerer {
             }
             Err(reply) => Err((last_parts(reply, parts), Refusal::Full)),
         }
+    }
+
+    /// Finds a request.
+    fn find(&mut self) -> Result<(), Nothing> {
+        if self.request.is_some() {
+            return Ok(());
+        }
+        if self.asked.is_some() {
+            return Err(Nothing::WrongState);
+        }
+        for _ in 0..DISCARDS_PER_LOOK {
+            self.receive.look()?;
+            let pipe = self.receive.source().0;
+            let message = self.receive.take();
+            let bytes = message.total_bytes();
+            match message.split_envelope() {
+                Ok((envelope, request)) => {
+                    self.asked = Some((pipe, envelope));
+                    self.request = Some(request);
+                    return Ok(());
+                }
+                // What a peer with the option to probe sends first, for routers.
+                Err(probe) if probe.part_count() == 1 && probe.is_empty() => self.receive.discard(bytes),
+                Err(_) => {
+                    self.receive.discard(bytes);
+                    // With its connection goes all else that it has sent.
+                    self.core.abort(pipe, Reason::NoEnvelope);
+                    self.send.let_go(pipe);
+                    self.receive.let_go(pipe);
+                }
+            }
+        }
+        Err(Nothing::Empty)
+    }
+}
+
+impl Outgoing for Answerer {
+    fn try_send(&mut self, message: Message) -> Result<(), (Message, Refusal)> {
+        let sent = self.answer(message);
+        self.measure();
+        sent
     }
 
     fn send(&mut self, mut message: Message, deadline: Option<Instant>) -> Result<(), (Message, Refusal)> {
@@ -677,35 +878,11 @@ impl Incoming for Answerer {
     }
 
     fn look(&mut self) -> Result<(), Nothing> {
-        if self.request.is_some() {
-            return Ok(());
+        let found = self.find();
+        if found.is_err() {
+            self.measure();
         }
-        if self.asked.is_some() {
-            return Err(Nothing::WrongState);
-        }
-        for _ in 0..DISCARDS_PER_LOOK {
-            self.receive.look()?;
-            let pipe = self.receive.source().0;
-            let message = self.receive.take();
-            let bytes = message.total_bytes();
-            match message.split_envelope() {
-                Ok((envelope, request)) => {
-                    self.asked = Some((pipe, envelope));
-                    self.request = Some(request);
-                    return Ok(());
-                }
-                // What a peer with the option to probe sends first, for routers.
-                Err(probe) if probe.part_count() == 1 && probe.is_empty() => self.receive.discard(bytes),
-                Err(_) => {
-                    self.receive.discard(bytes);
-                    // With its connection goes all else that it has sent.
-                    self.core.abort(pipe, Reason::NoEnvelope);
-                    self.send.let_go(pipe);
-                    self.receive.let_go(pipe);
-                }
-            }
-        }
-        Err(Nothing::Empty)
+        found
     }
 
     fn wait(&mut self, deadline: Option<Instant>) -> Result<(), Nothing> {
@@ -731,7 +908,9 @@ impl Incoming for Answerer {
     }
 
     fn take(&mut self) -> Message {
-        self.request.take().expect("a request was found")
+        let request = self.request.take().expect("a request was found");
+        self.measure();
+        request
     }
 }
 

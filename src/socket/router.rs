@@ -46,8 +46,10 @@ pub struct DealerSocket {
 
 socket_methods!(DealerSocket, core: core);
 send_methods!(DealerSocket, send);
+room_ready!(DealerSocket, |socket| socket.send);
 receive_methods!(DealerSocket, receive);
 receive_many_method!(DealerSocket, receive);
+receive_ready!(DealerSocket, |socket| socket.receive.level());
 impl Sends for DealerSocket {}
 impl Conflates for DealerSocket {}
 impl Deals for DealerSocket {}
@@ -105,6 +107,7 @@ pub struct DealerSender {
 
 send_methods!(DealerSender, half);
 part_stats!(DealerSender -> Sent);
+room_ready!(DealerSender, |sender| sender.half);
 debug_part!(DealerSender);
 
 /// The receiving part of a [`DealerSocket`] that was [taken apart](DealerSocket::into_split).
@@ -114,6 +117,7 @@ pub struct DealerReceiver {
 
 receive_methods!(DealerReceiver, half);
 receive_many_method!(DealerReceiver, half);
+receive_ready!(DealerReceiver, |receiver| receiver.half.level());
 
 impl DealerReceiver {
     /// The part that sends is elsewhere.
@@ -298,9 +302,23 @@ macro_rules! receive_from_methods {
     };
 }
 
+/// When it can send, to one peer or another.
+macro_rules! router_ready {
+    ($socket:ident, |$this:ident| $half:expr) => {
+        send_ready!(
+            $socket,
+            |$this| $half.level(),
+            "That is, unless the last message could not be sent because its peer was at its high-water mark. Then it is not \
+             readable until there is news of any peer: it may be that of room, or of the peer's end."
+        );
+    };
+}
+
 socket_methods!(RouterSocket, core: core);
 send_to_methods!(RouterSocket, send);
 receive_from_methods!(RouterSocket, receive);
+router_ready!(RouterSocket, |socket| socket.send);
+receive_ready!(RouterSocket, |socket| socket.receive.level());
 impl Sends for RouterSocket {}
 impl Receives for RouterSocket {}
 impl Identified for RouterSocket {}
@@ -371,6 +389,7 @@ pub struct RouterSender {
 
 send_to_methods!(RouterSender, half);
 part_stats!(RouterSender -> Sent);
+router_ready!(RouterSender, |sender| sender.half);
 debug_part!(RouterSender);
 
 /// The receiving part of a [`RouterSocket`] that was [taken apart](RouterSocket::into_split).
@@ -379,6 +398,7 @@ pub struct RouterReceiver {
 }
 
 receive_from_methods!(RouterReceiver, half);
+receive_ready!(RouterReceiver, |receiver| receiver.half.level());
 
 impl RouterReceiver {
     /// The part that sends is elsewhere.
@@ -397,7 +417,18 @@ enum Until {
 }
 
 impl SendHalf<Directory> {
-    fn send_to(&mut self, peer: &PeerId, mut message: Message, until: Until) -> Result<(), SendToError> {
+    fn send_to(&mut self, peer: &PeerId, message: Message, until: Until) -> Result<(), SendToError> {
+        let sent = self.route_to(peer, message, until);
+        if self.has_level() {
+            self.set_level(!matches!(
+                sent,
+                Err(SendToError::Full(_) | SendToError::Timeout(_))
+            ));
+        }
+        sent
+    }
+
+    fn route_to(&mut self, peer: &PeerId, mut message: Message, until: Until) -> Result<(), SendToError> {
         if self.is_too_large(&message) {
             return Err(SendToError::TooLarge(message));
         }

@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use super::level::{Gauge, Level};
 use super::park;
+use super::split::Part;
 use crate::context;
 use crate::framing::{self, Framed};
 use crate::mailbox::{Over, SendPipe, SocketLink, ToSocket};
@@ -39,6 +41,8 @@ pub(crate) struct SendHalf<R> {
     leaving: Vec<(Pipe, Cause)>,
     /// The counts that no pipe keeps.
     tally: Sent,
+    /// For those who wait without holding the socket.
+    gauge: Gauge,
     patience: park::Patience,
     items: Vec<ToSocket>,
     ready: Vec<PipeId>,
@@ -109,6 +113,7 @@ impl<R: Route> SendHalf<R> {
             over: None,
             leaving: Vec::new(),
             tally: Sent::default(),
+            gauge: Gauge::default(),
             patience: park::Patience::default(),
             items: Vec::new(),
             ready: Vec::new(),
@@ -206,6 +211,38 @@ impl<R: Route> SendHalf<R> {
     /// Has the task woken at the next news. False if there is news already.
     pub(crate) fn sleep(&self, task: &TaskContext<'_>) -> bool {
         self.inbox.sleep(task.waker())
+    }
+
+    /// Whether something can be sent, for those who wait without holding the socket. The type of socket says when it can,
+    /// by [`set_level`](Self::set_level); until it does the level is high.
+    pub(crate) fn level(&mut self) -> Arc<Level> {
+        let (level, waker) = self.gauge.level();
+        if let Some(waker) = waker {
+            self.inbox.watch(waker);
+        }
+        level
+    }
+
+    /// Whether anybody has asked for the level.
+    #[inline]
+    pub(crate) fn has_level(&self) -> bool {
+        self.gauge.is_read()
+    }
+
+    /// Sets the level after a call. If nothing can be sent, the inbox will hear when it can, or will not because there is
+    /// news in it: then the level is high.
+    pub(crate) fn set_level(&self, can_send: bool) {
+        if can_send {
+            self.gauge.raise();
+        } else {
+            self.gauge.lower_if(|| self.inbox.calm());
+        }
+    }
+
+    /// Keeps the level low whatever news there is: the socket will say when it is its turn to send.
+    pub(crate) fn hold_level(&self) {
+        self.inbox.disregard();
+        self.gauge.lower();
     }
 
     /// The key of the peer with this pipe.
@@ -447,6 +484,12 @@ struct Counts {
 impl Counts {
     fn waiting(&self) -> u64 {
         self.accepted - self.handed_over - self.replaced
+    }
+}
+
+impl<R> Part for SendHalf<R> {
+    fn retire(&mut self) {
+        self.gauge.close();
     }
 }
 

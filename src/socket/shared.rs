@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::core::SocketCore;
 use super::fan_out::{Published, Publisher};
+use super::level::{Level, SendReady, sealed};
 use super::methods::Outgoing;
 use super::park;
 use super::pipeline::PushSocket;
@@ -20,6 +21,8 @@ use crate::monitor::Monitor;
 use crate::pipe::inbox::wake;
 use crate::routing::load_balancer::LoadBalancer;
 use crate::stats::Sent;
+#[cfg(unix)]
+use crate::transport::bell::ReadyFd;
 
 /// A [`PushSocket`] that any number of threads and tasks send through, each with a clone of its own.
 ///
@@ -285,6 +288,15 @@ impl SharedPushSocket {
         .map_err(SendError::from)
     }
 
+    /// As [`PushSocket::send_ready_fd`]. What one clone finds is found for all.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(unix)]
+    pub fn send_ready_fd(&self) -> std::io::Result<ReadyFd> {
+        self.shared.lock().half.room_level().descriptor()
+    }
+
     /// As [`PushSocket::lost`].
     pub fn lost(&self) -> u64 {
         self.shared.lock().half.lost()
@@ -302,6 +314,22 @@ impl SharedPushSocket {
         self.shared.lock().core.monitor()
     }
 }
+
+impl sealed::SendLevel for SharedPushSocket {
+    fn send_level(&mut self) -> Arc<Level> {
+        self.shared.lock().half.room_level()
+    }
+}
+
+impl SendReady for SharedPushSocket {}
+
+impl sealed::SendLevel for SharedPubSocket {
+    fn send_level(&mut self) -> Arc<Level> {
+        self.shared.lock().send.level()
+    }
+}
+
+impl SendReady for SharedPubSocket {}
 
 impl Pusher {
     /// Tries to send; nothing if it has to wait.
@@ -370,6 +398,15 @@ impl SharedPubSocket {
                 .poll_for(&mut waiting, task, attempt, Publisher::sleep)
         });
         published.await.map_err(|refusal| (message, refusal).into())
+    }
+
+    /// As [`PubSocket::send_ready_fd`]. What one clone finds is found for all.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(unix)]
+    pub fn send_ready_fd(&self) -> std::io::Result<ReadyFd> {
+        self.shared.lock().send.level().descriptor()
     }
 
     /// As [`PubSocket::subscribers`].

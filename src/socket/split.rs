@@ -13,13 +13,19 @@ use super::send_half::{Refusal, Route, SendHalf};
 use crate::message::Message;
 
 /// A half of a socket that was taken apart.
-pub(crate) struct Kept<T: Any + Send> {
+pub(crate) struct Kept<T: Part + Any + Send> {
     /// Present until it is dropped.
     half: Option<T>,
     whole: Arc<Whole>,
 }
 
 /// What is left when the halves are taken out. Its drop closes the socket.
+/// A half of a socket that may be dropped before the other one.
+pub(crate) trait Part {
+    /// Nobody uses it any more, although it is kept.
+    fn retire(&mut self);
+}
+
 struct Whole {
     _core: SocketCore,
     /// Halves that are not used any more. Their pipes have to stay: the other side would take their end for the end of the
@@ -50,7 +56,7 @@ where
     (send, receive)
 }
 
-impl<T: Any + Send> Deref for Kept<T> {
+impl<T: Part + Any + Send> Deref for Kept<T> {
     type Target = T;
 
     #[inline]
@@ -59,16 +65,17 @@ impl<T: Any + Send> Deref for Kept<T> {
     }
 }
 
-impl<T: Any + Send> DerefMut for Kept<T> {
+impl<T: Part + Any + Send> DerefMut for Kept<T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         self.half.as_mut().expect("taken out by drop only")
     }
 }
 
-impl<T: Any + Send> Drop for Kept<T> {
+impl<T: Part + Any + Send> Drop for Kept<T> {
     fn drop(&mut self) {
-        if let Some(half) = self.half.take() {
+        if let Some(mut half) = self.half.take() {
+            half.retire();
             let mut left = self.whole.left.lock().unwrap_or_else(PoisonError::into_inner);
             left.push(Box::new(half));
         }

@@ -1,11 +1,13 @@
 //! XPUB and XSUB: publishers and subscribers that see subscriptions, for programs in between (ZeroMQ RFC 29).
 
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use super::builder::{Publishes, Receives, Sends};
 use super::fan_out::{News, Published, Publisher};
+use super::level::{Gauge, Level};
 use super::methods::scope::*;
-use super::pubsub::{publish_methods, wait_ready_method};
+use super::pubsub::{publish_methods, publish_ready, wait_ready_method};
 use super::receive_half::Nothing;
 use super::send_half::Route;
 use super::subscribing::{Subscriber, Told};
@@ -43,11 +45,15 @@ pub struct XPubSocket {
     publisher: Publisher,
     /// Found by `look`, to be taken.
     found: Option<Message>,
+    /// Whether there is something to receive, for those who wait without holding the socket.
+    gauge: Gauge,
 }
 
 socket_methods!(XPubSocket, core: publisher.core);
 publish_methods!(XPubSocket);
 receive_methods!(XPubSocket,);
+publish_ready!(XPubSocket);
+receive_ready!(XPubSocket, |socket| socket.level());
 impl Sends for XPubSocket {}
 impl Receives for XPubSocket {}
 impl Publishes for XPubSocket {}
@@ -59,6 +65,7 @@ impl sealed::Sealed for XPubSocket {
         XPubSocket {
             publisher: Publisher::new(core, Some(news)).expect("an XPUB socket sends and hears"),
             found: None,
+            gauge: Gauge::default(),
         }
     }
 }
@@ -72,6 +79,34 @@ impl XPubSocket {
     }
 
     fn tidy(&mut self) {}
+
+    fn level(&mut self) -> Arc<Level> {
+        let (level, waker) = self.gauge.level();
+        if let Some(waker) = waker {
+            self.publisher.upstream.watch(waker);
+            self.measure();
+        }
+        level
+    }
+
+    /// Brings the level up to date. Nothing is taken out before it is received: until then it may become void, and the
+    /// message that was received last is the one that manual mode is about.
+    fn measure(&mut self) {
+        self.publisher.catch_up();
+        let has_news = self
+            .publisher
+            .send
+            .route
+            .news
+            .as_mut()
+            .is_some_and(|news| !news.is_empty());
+        let upstream = &self.publisher.upstream;
+        if has_news || self.found.is_some() || upstream.has_current() || upstream.over().is_some() {
+            self.gauge.raise();
+        } else {
+            self.gauge.lower_if(|| upstream.calm());
+        }
+    }
 
     /// In manual mode: gives the peer whose message was received last what begins with `topic`.
     ///
@@ -108,14 +143,17 @@ impl Incoming for XPubSocket {
         }
         self.publisher.catch_up();
         self.found = self.publisher.send.route.news.as_mut().and_then(News::take);
-        match self.found {
-            Some(_) => Ok(()),
-            None => Err(self
-                .publisher
-                .upstream
-                .over()
-                .map_or(Nothing::Empty, Nothing::Over)),
+        if self.found.is_some() {
+            return Ok(());
         }
+        if self.gauge.is_read() {
+            self.measure();
+        }
+        Err(self
+            .publisher
+            .upstream
+            .over()
+            .map_or(Nothing::Empty, Nothing::Over))
     }
 
     fn wait(&mut self, deadline: Option<Instant>) -> Result<(), Nothing> {
@@ -141,7 +179,11 @@ impl Incoming for XPubSocket {
     }
 
     fn take(&mut self) -> Message {
-        self.found.take().expect("a message was found")
+        let message = self.found.take().expect("a message was found");
+        if self.gauge.is_read() {
+            self.measure();
+        }
+        message
     }
 }
 
@@ -229,6 +271,12 @@ impl Route for Everyone {
 socket_methods!(XSubSocket, core: subscriber.core);
 receive_methods!(XSubSocket, receive);
 receive_many_method!(XSubSocket, receive);
+receive_ready!(XSubSocket, |socket| socket.receive.level());
+send_ready!(
+    XSubSocket,
+    |socket| socket.send.level(),
+    "That is always: who has no room does not get the message."
+);
 impl Sends for XSubSocket {}
 impl Receives for XSubSocket {}
 

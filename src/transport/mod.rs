@@ -19,6 +19,10 @@ use crate::options::TcpKeepalive;
 use crate::pipe::WriteSide;
 
 #[cfg(unix)]
+pub(crate) mod bell;
+#[cfg(unix)]
+pub(crate) mod descriptors;
+#[cfg(unix)]
 pub(crate) mod ipc;
 pub(crate) mod tcp;
 
