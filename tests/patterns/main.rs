@@ -25,6 +25,7 @@ mod regressions;
 mod requests;
 mod routing;
 mod shutting_down;
+mod selecting;
 mod stress;
 mod support;
 mod unconnected;
