@@ -127,3 +127,30 @@ impl PullSocket {
         self.half.collect();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailbox::ToSocket;
+    use crate::selector::Selector;
+
+    #[test]
+    fn who_waits_for_a_socket_hears_of_the_death_of_its_io_thread() {
+        let context = Context::new();
+        let mut pull = PullSocket::new(&context);
+        let mut push = PushSocket::new(&context);
+        let mut selector = Selector::new();
+        selector.receive("pull", &mut pull).unwrap();
+        selector.send("push", &mut push).unwrap();
+        assert_eq!(selector.try_wait().unwrap(), []);
+        // What the thread's end does.
+        for inbox in [&pull.core.link().receive, &push.core.link().send] {
+            inbox.as_ref().expect("it has one").post(ToSocket::IoThreadDied);
+        }
+        for _ in 0..2 {
+            assert_eq!(selector.wait().unwrap().len(), 2);
+            assert_eq!(pull.try_recv(), Err(TryRecvError::IoThreadDied));
+            assert!(matches!(push.try_send("x"), Err(TrySendError::IoThreadDied(_))));
+        }
+    }
+}

@@ -21,7 +21,10 @@ use std::sync::Arc;
 ///
 /// # Examples
 /// ```
-/// use tokio::io::unix::AsyncFd;
+/// use std::os::fd::AsRawFd;
+///
+/// use mio::unix::SourceFd;
+/// use mio::{Events, Interest, Poll, Token};
 /// use zerowire::{Context, PullSocket, PushSocket};
 ///
 /// let context = Context::new();
@@ -30,14 +33,15 @@ use std::sync::Arc;
 /// let mut push = PushSocket::new(&context);
 /// push.connect("inproc://watched")?;
 ///
-/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-/// # runtime.block_on(async {
-/// let ready = AsyncFd::new(pull.recv_ready_fd()?)?;
+/// let ready = pull.recv_ready_fd()?;
+/// let mut poll = Poll::new()?;
+/// poll.registry().register(&mut SourceFd(&ready.as_raw_fd()), Token(7), Interest::READABLE)?;
 /// push.send("wake up")?;
-/// ready.readable().await?.retain_ready();
+///
+/// let mut events = Events::with_capacity(1);
+/// poll.poll(&mut events, None)?;
+/// assert!(events.iter().any(|event| event.token() == Token(7)));
 /// assert_eq!(pull.try_recv()?.as_bytes(), b"wake up");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]

@@ -220,10 +220,8 @@ on_every_transport! {
             while closed.is_empty() {
                 closed = selector.wait_timeout(DEADLINE).unwrap();
                 assert!(!closed.is_empty(), "not woken");
-                if closed[0].key == 3 {
-                    let _ = idle.try_recv();
-                    closed.remove(0);
-                }
+                closed.retain(|selected| selected.key == 1);
+                let _ = idle.try_recv();
             }
             (selector, closed, idle)
         });
@@ -528,6 +526,8 @@ on_every_transport! {
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
+            // Not the newer function, which is unsafe because it knows less of a descriptor than we do.
+            #[allow(deprecated)]
             let fd = AsyncFd::new(pull.recv_ready_fd().unwrap()).unwrap();
             let mut expected = 0;
             while expected < 2000 {
@@ -601,7 +601,8 @@ impl Sink {
         };
         let message = message.ok()?;
         let bytes = message.parts().last()?.to_vec();
-        Some(u32::from_be_bytes(bytes[bytes.len() - 4..].try_into().ok()?))
+        // The end of a subscription is no number.
+        Some(u32::from_be_bytes(bytes.last_chunk().copied()?))
     }
 }
 
