@@ -216,11 +216,11 @@ on_every_transport! {
         selector.receive(3, &mut idle).unwrap();
         let waiting = thread::spawn(move || {
             let mut closed = Vec::new();
-            // A word of the idle socket's peer may come, too.
+            // Words of peers may come, too.
             while closed.is_empty() {
                 closed = selector.wait_timeout(DEADLINE).unwrap();
                 assert!(!closed.is_empty(), "not woken");
-                closed.retain(|selected| selected.key == 1);
+                closed.retain(|selected| selected.is_closed);
                 let _ = idle.try_recv();
             }
             (selector, closed, idle)
