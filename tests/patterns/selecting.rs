@@ -553,6 +553,7 @@ struct Lane {
     sink: Sink,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there are a hundred of them")]
 enum Sink {
     Pull(PullSocket),
     Pair(PairSocket),
