@@ -131,7 +131,7 @@ impl PullSocket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mailbox::ToSocket;
+    use crate::mailbox::{Over, ToSocket};
     use crate::selector::Selector;
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(selector.try_wait().unwrap(), []);
         // What the thread's end does.
         for inbox in [&pull.core.link().receive, &push.core.link().send] {
-            inbox.as_ref().expect("it has one").post(ToSocket::IoThreadDied);
+            inbox.as_ref().expect("it has one").post(ToSocket::Over(Over::IoThreadDied));
         }
         for _ in 0..2 {
             assert_eq!(selector.wait().unwrap().len(), 2);
