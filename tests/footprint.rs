@@ -98,9 +98,11 @@ fn exchange(push: &mut PushSocket, pull: &mut PullSocket, bursts: u32, burst: u3
 
 fn pair(endpoint: &str) -> (PushSocket, PullSocket) {
     let context = Context::new();
-    let mut pull = PullSocket::new(&context);
+    // A sign of life now and then is no message, and may allocate.
+    let pull = PullSocket::builder(&context).heartbeat(Duration::ZERO);
+    let push = PushSocket::builder(&context).heartbeat(Duration::ZERO);
+    let (mut pull, mut push) = (pull.build().unwrap(), push.build().unwrap());
     let endpoint = pull.bind(endpoint).unwrap();
-    let mut push = PushSocket::new(&context);
     push.connect(&endpoint).unwrap();
     (push, pull)
 }
