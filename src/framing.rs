@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use crate::message::{Builder, Message, PartRef};
 use crate::pipe::chain::Consumer;
+use crate::pipe::inbound::Reader;
 use crate::pipe::outbound::Sender;
 use crate::pipe::recycle::Spares;
 use crate::wire::frame::{HEADER_BYTES_MAX, Header, encode_header};
@@ -148,6 +149,62 @@ pub(crate) fn receive(chain: &mut Consumer<u8>) -> Message {
     receive_parts(chain)
 }
 
+/// Messages that go from one pipe to another as the frames they came in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) messages: u32,
+    /// Bytes of bodies.
+    pub(crate) bytes: u64,
+    frame_bytes: usize,
+}
+
+impl Run {
+    /// The whole messages with which these frames begin, up to so many, as far as they can be appended in one go. None if
+    /// already the first is too long for that, or does not lie here in one piece.
+    fn of(frames: &[u8], messages_max: u32) -> Run {
+        let (mut run, mut next) = (Run::default(), Run::default());
+        while run.messages < messages_max {
+            let rest = &frames[next.frame_bytes..];
+            let Ok(Some(header)) = Header::parse(rest) else {
+                break;
+            };
+            let length = body_bytes(&header);
+            if length > rest.len() - header.header_bytes {
+                break;
+            }
+            next.frame_bytes += header.header_bytes + length;
+            next.bytes += header.body_bytes;
+            if next.frame_bytes > RUN_BYTES_MAX {
+                break;
+            }
+            if header.is_last() {
+                next.messages += 1;
+                run = next;
+            }
+        }
+        run
+    }
+}
+
+/// Moves up to `messages_max` messages from one pipe, which has some, to another, which has room for them, without looking
+/// further into them than at their headers. Moves none if the next one has to be taken out by itself.
+pub(crate) fn forward(
+    from: &mut Reader<u8>,
+    to: &mut Sender,
+    messages_max: u32,
+    spares: &mut Spares<u8>,
+) -> Run {
+    let frames = from.chain().peek();
+    let run = Run::of(frames, messages_max);
+    if run.messages > 0 {
+        to.frame(&[], &frames[..run.frame_bytes], spares);
+        to.finish_messages(run.messages);
+        from.took_messages(run.messages.into());
+        from.chain().skip(run.frame_bytes);
+    }
+    run
+}
+
 /// The body of the first of these frames, if all of it is here.
 #[inline]
 pub(crate) fn first_part(frames: &[u8]) -> Option<&[u8]> {
@@ -184,4 +241,60 @@ fn receive_parts(chain: &mut Consumer<u8>) -> Message {
 
 fn body_bytes(header: &Header) -> usize {
     usize::try_from(header.body_bytes).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::frame::{LONG, MORE};
+
+    fn frame(flags: u8, length: usize) -> Vec<u8> {
+        let mut bytes = vec![flags];
+        match flags & LONG {
+            0 => bytes.push(u8::try_from(length).unwrap()),
+            _ => bytes.extend((length as u64).to_be_bytes()),
+        }
+        bytes.resize(bytes.len() + length, 7);
+        bytes
+    }
+
+    fn run(frames: &[u8], messages_max: u32) -> (u32, u64, usize) {
+        let run = Run::of(frames, messages_max);
+        (run.messages, run.bytes, run.frame_bytes)
+    }
+
+    #[test]
+    fn a_run_is_of_whole_messages() {
+        let frames = [
+            frame(0, 3),
+            frame(MORE, 0),
+            frame(LONG, 5),
+            frame(0, 255),
+            frame(MORE, 1),
+        ]
+        .concat();
+        // Ends of the messages, and bytes of bodies up to there.
+        let ends = [(5, 3), (5 + 2 + 14, 8), (5 + 2 + 14 + 257, 263)];
+        for cut in 0..=frames.len() {
+            let whole = ends.iter().filter(|(end, _)| *end <= cut).count();
+            for max in 0..5 {
+                let messages = whole.min(max as usize);
+                let (end, bytes) = messages.checked_sub(1).map_or((0, 0), |last| ends[last]);
+                assert_eq!(
+                    run(&frames[..cut], max),
+                    (messages as u32, bytes, end),
+                    "cut at {cut}, {max}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_fits_a_segment() {
+        let frames = frame(0, 98).repeat(100);
+        assert_eq!(run(&frames, 1000), (40, 3920, 4000));
+        let longest = frame(LONG, RUN_BYTES_MAX - 9);
+        assert_eq!(run(&longest, 1), (1, RUN_BYTES_MAX as u64 - 9, RUN_BYTES_MAX));
+        assert_eq!(run(&frame(LONG, RUN_BYTES_MAX - 8), 1), (0, 0, 0));
+    }
 }

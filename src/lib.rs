@@ -28,6 +28,8 @@ mod options;
 mod peer_id;
 mod pipe;
 #[cfg(not(zerowire_loom))]
+mod proxy;
+#[cfg(not(zerowire_loom))]
 mod reactor;
 #[cfg(not(zerowire_loom))]
 mod routing;
@@ -55,6 +57,9 @@ pub use crate::{
     monitor::{Event, Monitor, Reason},
     options::{OnDuplicate, SlowSubscriber, TcpKeepalive, Verbosity},
     peer_id::{InvalidPeerId, PeerId},
+    proxy::{
+        Capture, Flow, Pairing, Proxy, ProxyControl, ProxyEnd, ProxyError, ProxyHandle, ProxySide, ProxyStats,
+    },
     selector::{RegisterError, SelectError, Selected, Selector},
     socket::builder::{Builder, Conflates, Deals, Identified, Probes, Publishes, Receives, Sends, Socket},
     socket::fan_out::Published,

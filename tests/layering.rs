@@ -48,6 +48,9 @@ const ARROWS: &str = "
     # Waiting for many: what sockets say of themselves, and descriptors of others.
     selector  -> pipe::{inbox::Inbox,sync} socket::{level,park} transport::descriptors
 
+    # A thread that is an application of two sockets, and knows how to sleep for both.
+    proxy     -> framing::Run message socket
+
     # Entry points that take any bytes, for fuzz targets and tests only.
     fuzzing   -> engine wire
 ";

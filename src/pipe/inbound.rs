@@ -279,7 +279,13 @@ impl<T> Reader<T> {
     /// Takes note that a message was taken out.
     #[inline]
     pub(crate) fn took_message(&mut self) {
-        self.taken += 1;
+        self.took_messages(1);
+    }
+
+    /// Takes note that so many messages were taken out.
+    #[inline]
+    pub(crate) fn took_messages(&mut self, count: u64) {
+        self.taken += count;
         self.shared.taken.set_done(self.taken);
         if self.taken - self.announced >= self.step {
             self.announced = self.taken;

@@ -164,6 +164,14 @@ impl Sender {
         self.accepted - self.finished_seen < self.hwm
     }
 
+    /// How many messages more are within the high-water mark, as far as is known; if none, the newest count is looked at.
+    pub(crate) fn room(&mut self) -> u64 {
+        match self.has_room() {
+            true => self.hwm - (self.accepted - self.finished_seen),
+            false => 0,
+        }
+    }
+
     /// Whether there is room after all; if not, the sender's inbox will hear when there is.
     pub(crate) fn wait_for_room(&mut self) -> bool {
         if self.assist() {
@@ -209,9 +217,15 @@ impl Sender {
     /// Ends the message: from here on it is the pipe's.
     #[inline]
     pub(crate) fn finish_message(&mut self) {
-        self.chain.end_messages(1);
+        self.finish_messages(1);
+    }
+
+    /// Ends so many messages, which were appended as one run of frames.
+    #[inline]
+    pub(crate) fn finish_messages(&mut self, count: u32) {
+        self.chain.end_messages(count);
         self.chain.commit();
-        self.accepted += 1;
+        self.accepted += u64::from(count);
         self.shared.accepted.store(self.accepted, Ordering::Release);
         // Pairs with the fence in `Drainer::drain`: either we see Idle, or the I/O thread sees the new count.
         fence(Ordering::SeqCst);

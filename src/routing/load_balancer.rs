@@ -84,12 +84,22 @@ impl LoadBalancer {
     /// The peer whose turn it is, if one has room.
     #[inline]
     pub(crate) fn current(&self) -> Option<usize> {
-        let ring = if self.connected_count > 0 || !self.queue_unconnected {
+        let ring = self.ring();
+        ring.keys.get(ring.turn).copied()
+    }
+
+    #[inline]
+    fn ring(&self) -> &Ring {
+        if self.connected_count > 0 || !self.queue_unconnected {
             &self.connected
         } else {
             &self.waiting
-        };
-        ring.keys.get(ring.turn).copied()
+        }
+    }
+
+    /// Whether the peer whose turn it is has the next turn too, as matters stand.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.ring().keys.len() == 1
     }
 
     /// Ends the turn of the current peer.

@@ -294,17 +294,13 @@ impl Publisher {
         match slow {
             SlowSubscriber::DropNewest => targets.retain(|&key| send.make_room(key)),
             SlowSubscriber::Block(_) if last_try => targets.retain(|&key| send.make_room(key)),
-            // Nobody gets it before all can, because what is sent cannot be taken back.
-            SlowSubscriber::Block(_) => {
+            // Nobody gets it before all can, because what is sent cannot be taken back. Who fails may wait for room after
+            // that, as a proxy does.
+            SlowSubscriber::Block(_) | SlowSubscriber::Fail => {
                 if !targets
                     .iter()
                     .all(|&key| send.make_room(key) || send.has_room(key))
                 {
-                    return Err(Refusal::Full);
-                }
-            }
-            SlowSubscriber::Fail => {
-                if !targets.iter().all(|&key| send.make_room(key)) {
                     return Err(Refusal::Full);
                 }
             }
@@ -328,6 +324,12 @@ impl Publisher {
         self.core.abort(pipe, Reason::SlowSubscriber);
         self.send.let_go(pipe);
         self.upstream.let_go(pipe);
+    }
+
+    /// Whether there is news, or more to be heard than one call heard.
+    pub(crate) fn is_news(&self) -> bool {
+        let is_full = self.send.route.news.as_ref().is_some_and(News::is_full);
+        self.send.is_news() || self.upstream.is_news() || !is_full && !self.upstream.is_quiet()
     }
 
     /// When a send that begins now has waited long enough for slow subscribers.
@@ -469,6 +471,13 @@ impl News {
             self.queue.pop_front();
         }
         self.queue.is_empty()
+    }
+
+    /// The most messages that can be taken at this moment.
+    pub(crate) fn most(&self) -> usize {
+        let changes =
+            |changed: &Changed| usize::try_from(changed.balance.unsigned_abs()).unwrap_or(usize::MAX);
+        self.messages + self.changes.values().map(changes).sum::<usize>()
     }
 
     pub(crate) fn take(&mut self) -> Option<Message> {

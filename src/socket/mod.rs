@@ -11,6 +11,7 @@
 //! | [`park`] | a thread that waits for its inbox |
 //! | [`methods`] | the methods that socket types share |
 //! | [`split`], [`shared`] | sockets for more than one thread |
+//! | [`passing`] | sockets as a proxy uses them |
 //! | [`pipeline`] | PUSH and PULL |
 //! | [`pair`] | PAIR |
 //! | [`pubsub`], [`xpubsub`] | PUB and SUB, and those that see subscriptions: XPUB and XSUB |
@@ -26,6 +27,7 @@ pub(crate) mod level;
 pub(crate) mod methods;
 pub(crate) mod pair;
 pub(crate) mod park;
+pub(crate) mod passing;
 pub(crate) mod pipeline;
 pub(crate) mod pubsub;
 pub(crate) mod receive_half;

@@ -22,21 +22,8 @@ pub(crate) struct Patience {
 /// looks for about a microsecond, then, as long as that pays, for some ten more while other threads may have the
 /// processor, and then it sleeps.
 pub(crate) fn wait<T>(inbox: &Inbox<T>, patience: &mut Patience, deadline: Option<Instant>) -> bool {
-    for _ in 0..SPINS {
-        if inbox.is_filled() {
-            return true;
-        }
-        std::hint::spin_loop();
-    }
-    if patience.is_worth_it() {
-        for _ in 0..YIELDS {
-            thread::yield_now();
-            if inbox.is_filled() {
-                patience.paid();
-                return true;
-            }
-        }
-        patience.failed();
+    if look_for_a_while(patience, || inbox.is_filled()) {
+        return true;
     }
     if !with_waker(|waker| inbox.sleep(waker)) {
         return true;
@@ -48,6 +35,27 @@ pub(crate) fn wait<T>(inbox: &Inbox<T>, patience: &mut Patience, deadline: Optio
         }
     }
     true
+}
+
+/// Looks whether something is there, for as long as [`wait`] does before it sleeps.
+pub(crate) fn look_for_a_while(patience: &mut Patience, is_there: impl Fn() -> bool) -> bool {
+    for _ in 0..SPINS {
+        if is_there() {
+            return true;
+        }
+        std::hint::spin_loop();
+    }
+    if patience.is_worth_it() {
+        for _ in 0..YIELDS {
+            thread::yield_now();
+            if is_there() {
+                patience.paid();
+                return true;
+            }
+        }
+        patience.failed();
+    }
+    false
 }
 
 /// Lends the waker that ends [`until`] on this thread.

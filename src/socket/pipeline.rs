@@ -2,6 +2,7 @@
 
 use super::builder::{Conflates, Deals, Receives, Sends};
 use super::methods::scope::*;
+use crate::framing::Run;
 use crate::routing::load_balancer::LoadBalancer;
 
 /// Deals out messages: each goes to one of the connected [`PullSocket`]s, in turn.
@@ -30,7 +31,7 @@ use crate::routing::load_balancer::LoadBalancer;
 /// ```
 pub struct PushSocket {
     core: SocketCore,
-    half: SendHalf<LoadBalancer>,
+    pub(super) half: SendHalf<LoadBalancer>,
 }
 
 socket_methods!(PushSocket, core: core);
@@ -95,7 +96,7 @@ impl PushSocket {
 /// ```
 pub struct PullSocket {
     core: SocketCore,
-    half: ReceiveHalf,
+    pub(super) half: ReceiveHalf,
 }
 
 socket_methods!(PullSocket, core: core);
@@ -119,6 +120,20 @@ impl PullSocket {
             received: self.half.stats(),
             ..Stats::default()
         }
+    }
+
+    /// Passes on some of the messages that are there, up to so many, as the frames they came in; the turns of peers are as if
+    /// each were taken and sent. Passes on none if the next one has to be taken and sent.
+    pub(crate) fn forward(&mut self, to: &mut PushSocket, messages_max: u32) -> Run {
+        let (ours, theirs) = (&self.core.link().options, &to.core.link().options);
+        // What has come is within our limits.
+        let is_within = ours.max_message_bytes <= theirs.max_message_bytes
+            && ours.max_message_parts <= theirs.max_message_parts;
+        if !is_within || !self.half.is_ready() {
+            return Run::default();
+        }
+        let run = self.half.forward(&mut to.half, messages_max);
+        run.unwrap_or_default()
     }
 
     fn tidy(&mut self) {}

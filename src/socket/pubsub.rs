@@ -203,7 +203,7 @@ pub(crate) use wait_ready_method;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct PubSocket {
-    publisher: Publisher,
+    pub(super) publisher: Publisher,
 }
 
 socket_methods!(PubSocket, core: publisher.core);

@@ -11,7 +11,7 @@ use super::level::{Gauge, Level};
 use super::park;
 use super::split::Part;
 use crate::context;
-use crate::framing;
+use crate::framing::{self, Run};
 use crate::mailbox::{Over, ReceivePipe, ToSocket};
 use crate::message::Message;
 use crate::peer_id::PeerId;
@@ -78,6 +78,28 @@ enum Pipe {
     Wire(Reader<u8>),
     Inproc(Reader<Message>),
     Latest(latest::Reader<Message>),
+}
+
+/// Peers, and how many messages may be taken from each.
+#[derive(Debug)]
+pub(crate) struct Arrived(Vec<(usize, u64)>);
+
+impl Arrived {
+    /// So many messages, of which it does not matter whose they are.
+    pub(crate) fn some(messages: u64) -> Arrived {
+        Arrived(vec![(0, messages)])
+    }
+
+    /// Takes note that one of them is taken. False if all have been.
+    pub(crate) fn take_one(&mut self) -> bool {
+        match self.0.last_mut() {
+            Some((_, most)) if *most > 0 => {
+                *most -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Why no message was received.
@@ -241,6 +263,24 @@ impl ReceiveHalf {
         self.inbox.disregard();
     }
 
+    /// Where the next message lies as frames, and whether all messages that there are may be its peer's. None if the message
+    /// has to be looked at, or is none of frames. To be called after [`is_ready`](Self::is_ready) has found one, and before
+    /// [`took_frames`](Self::took_frames).
+    pub(crate) fn frames(&mut self) -> Option<(&mut Reader<u8>, bool)> {
+        let (key, is_alone) = (self.queue.current()?, self.queue.len() == 1);
+        match &mut self.pipes[key].pipe {
+            Pipe::Wire(pipe) if self.filter.is_none() && !self.conflate => Some((pipe, is_alone)),
+            _ => None,
+        }
+    }
+
+    /// Takes note that frames of the peer whose turn it was were taken.
+    pub(crate) fn took_frames(&mut self, run: Run) {
+        self.queue.advance();
+        self.tally.taken += u64::from(run.messages);
+        self.tally.taken_bytes += run.bytes;
+    }
+
     /// The pipe and the name of the peer whose message [`take`](Self::take) will take. Not for filtered sockets.
     pub(crate) fn source(&self) -> (PipeId, Option<&PeerId>) {
         let key = self.queue.current().expect("a peer was found ready");
@@ -379,6 +419,11 @@ impl ReceiveHalf {
         !self.has_current() && self.inbox.sleep(task.waker())
     }
 
+    /// Has the task woken at the next news, whether or not messages are there. False if there is news already.
+    pub(crate) fn sleep_for_news(&self, task: &TaskContext<'_>) -> bool {
+        self.inbox.sleep(task.waker())
+    }
+
     /// As [`sleep`](Self::sleep); but if there is a message that was not looked at yet, has the task woken at once: others
     /// have their turn before that. False if there is news.
     pub(crate) fn sleep_or_yield(&self, task: &TaskContext<'_>) -> bool {
@@ -399,7 +444,7 @@ impl ReceiveHalf {
 
     /// Looks at a pipe that ran dry for a moment longer, before its writer is asked to ring the bell: in a steady flow
     /// the next message is a fraction of a microsecond away.
-    fn spin(&mut self) {
+    pub(crate) fn spin(&mut self) {
         if self.queue.len() != 1 {
             return;
         }
@@ -457,6 +502,40 @@ impl ReceiveHalf {
         if let Some(key) = self.keys.get(&pipe).copied() {
             self.remove(key);
         }
+    }
+
+    /// What can be taken at this moment, to be taken by [`take_arrived`](Self::take_arrived).
+    pub(crate) fn arrived(&mut self) -> Arrived {
+        self.collect();
+        let waiting = |(key, entry): (usize, &Entry)| (key, entry.pipe.counts().waiting());
+        Arrived(self.pipes.iter().map(waiting).collect())
+    }
+
+    /// Takes the next of these messages, from one peer after the other, and says what a ROUTER calls that.
+    pub(crate) fn take_arrived(&mut self, arrived: &mut Arrived) -> Option<(Option<PeerId>, Message)> {
+        if let Some(message) = self.held.take() {
+            self.tally.take(&message);
+            return Some((None, message));
+        }
+        while let Some((key, left)) = arrived.0.last_mut() {
+            let Some(entry) = self.pipes.get_mut(*key) else {
+                arrived.0.pop();
+                continue;
+            };
+            if *left == 0 || !entry.pipe.is_filled() {
+                arrived.0.pop();
+                continue;
+            }
+            *left -= 1;
+            let message = entry.pipe.take();
+            if self.conflate && *left > 0 && entry.pipe.is_filled() {
+                self.tally.discarded.replaced += 1;
+                continue;
+            }
+            self.tally.take(&message);
+            return Some((entry.name.clone(), message));
+        }
+        None
     }
 
     /// Throws away what has come from a peer so far.

@@ -40,8 +40,8 @@ use crate::routing::load_balancer::LoadBalancer;
 /// ```
 pub struct DealerSocket {
     core: SocketCore,
-    send: SendHalf<LoadBalancer>,
-    receive: ReceiveHalf,
+    pub(super) send: SendHalf<LoadBalancer>,
+    pub(super) receive: ReceiveHalf,
 }
 
 socket_methods!(DealerSocket, core: core);
@@ -156,8 +156,8 @@ debug_part!(DealerReceiver);
 /// ```
 pub struct RouterSocket {
     core: SocketCore,
-    send: SendHalf<Directory>,
-    receive: ReceiveHalf,
+    pub(super) send: SendHalf<Directory>,
+    pub(super) receive: ReceiveHalf,
 }
 
 impl Route for Directory {

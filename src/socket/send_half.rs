@@ -11,7 +11,7 @@ use super::level::{Gauge, Level};
 use super::park;
 use super::split::Part;
 use crate::context;
-use crate::framing::{self, Framed};
+use crate::framing::{self, Framed, Run};
 use crate::mailbox::{Over, SendPipe, SocketLink, ToSocket};
 use crate::message::Message;
 use crate::options::Options;
@@ -158,6 +158,20 @@ impl<R: Route> SendHalf<R> {
         Err(message)
     }
 
+    /// What frames can be appended to, if the peer has a connection.
+    pub(crate) fn frames(&mut self, key: usize) -> Option<(&mut Sender, &mut Spares<u8>)> {
+        match &mut self.pipes[key] {
+            Pipe::Wire(pipe) => Some((pipe, &mut self.byte_spares)),
+            Pipe::Inproc(_) | Pipe::Latest(_) => None,
+        }
+    }
+
+    /// Takes note that frames were appended for the peer whose turn it was.
+    pub(crate) fn count_frames(&mut self, run: Run) {
+        self.tally.accepted += u64::from(run.messages);
+        self.tally.accepted_bytes += run.bytes;
+    }
+
     /// Whether a peer has room, or can be given some at once. Asks for no word of room.
     #[inline]
     pub(crate) fn make_room(&mut self, key: usize) -> bool {
@@ -243,6 +257,11 @@ impl<R: Route> SendHalf<R> {
     pub(crate) fn hold_level(&self) {
         self.inbox.disregard();
         self.gauge.lower();
+    }
+
+    /// Whether there is news.
+    pub(crate) fn is_news(&self) -> bool {
+        self.inbox.is_filled()
     }
 
     /// The key of the peer with this pipe.

@@ -42,7 +42,7 @@ use crate::error::{SubscribeError, WaitError};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct XPubSocket {
-    publisher: Publisher,
+    pub(super) publisher: Publisher,
     /// Found by `look`, to be taken.
     found: Option<Message>,
     /// Whether there is something to receive, for those who wait without holding the socket.
@@ -247,8 +247,8 @@ impl Upstream<'_> {
 /// ```
 pub struct XSubSocket {
     subscriber: Subscriber,
-    send: SendHalf<Everyone>,
-    receive: ReceiveHalf,
+    pub(super) send: SendHalf<Everyone>,
+    pub(super) receive: ReceiveHalf,
     dropped: u64,
 }
 
