@@ -779,12 +779,12 @@ fn topic(number: usize) -> String {
 }
 
 /// Subscribers that have changed their minds many times, and what each wants in the end.
-struct Crowd {
+pub struct Crowd {
     subscribers: Vec<(SubSocket, BTreeSet<usize>)>,
 }
 
 impl Crowd {
-    fn visit(context: &Context, endpoint: &Endpoint) -> Crowd {
+    pub fn visit(context: &Context, endpoint: &Endpoint) -> Crowd {
         let visitors: Vec<_> = (0..6)
             .map(|seed| {
                 let (context, endpoint) = (context.clone(), endpoint.clone());
@@ -834,7 +834,7 @@ impl Crowd {
     }
 
     /// The source knows what is wanted, and nothing else, and everybody gets just that.
-    fn check(&mut self, source: &mut PubSocket) {
+    pub fn check(&mut self, source: &mut PubSocket) {
         for (subscriber, _) in &mut self.subscribers {
             subscriber.subscribe("end").unwrap();
             ready(subscriber);

@@ -18,6 +18,7 @@ mod hostile_peers;
 mod mistakes;
 mod pairs;
 mod pipeline;
+mod proxying;
 mod publishing;
 mod raw;
 mod reconnecting;
