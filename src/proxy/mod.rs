@@ -569,10 +569,10 @@ mod tests {
     use crate::socket::receive_half::Arrived;
 
     /// A socket that a test plays.
-    #[derive(Clone, Default)]
+    #[derive(Clone, Debug, Default)]
     struct Played(Arc<Mutex<Play>>);
 
-    #[derive(Default)]
+    #[derive(Debug, Default)]
     struct Play {
         incoming: VecDeque<Message>,
         /// For each that is taken, another one comes.
