@@ -160,7 +160,10 @@ mod tests {
         assert_eq!(selector.try_wait().unwrap(), []);
         // What the thread's end does.
         for inbox in [&pull.core.link().receive, &push.core.link().send] {
-            inbox.as_ref().expect("it has one").post(ToSocket::Over(Over::IoThreadDied));
+            inbox
+                .as_ref()
+                .expect("it has one")
+                .post(ToSocket::Over(Over::IoThreadDied));
         }
         for _ in 0..2 {
             assert_eq!(selector.wait().unwrap().len(), 2);
