@@ -159,6 +159,10 @@ pub enum Reason {
         /// How many there may be.
         limit: usize,
     },
+    /// Something panicked while the I/O thread served the connection: an owner of bytes in its drop, or a mistake of this
+    /// library. Other connections do not notice.
+    #[error("internal error")]
+    Internal,
     /// The operating system reported an error.
     #[error("{message}")]
     Io {

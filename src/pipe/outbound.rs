@@ -291,11 +291,22 @@ impl Sender {
 
     /// Writes once, holding the token, and gives the token up.
     fn drain(&self) {
+        /// Gives the token to the I/O thread if a write panics, as a body may whose owner's drop does.
+        struct OnPanic<'a>(&'a Outbound);
+        impl Drop for OnPanic<'_> {
+            fn drop(&mut self) {
+                self.0.token.swap(IO, Ordering::AcqRel);
+                self.0.io.ready(self.0.id);
+            }
+        }
+
         let shared = &self.shared;
+        let on_panic = OnPanic(shared);
         // SAFETY: the token is App, which is ours.
         let outcome = shared
             .drain
             .with_mut(|drain| unsafe { (*drain).write(false, &shared.finished, DIRECT_BYTES_MAX) });
+        std::mem::forget(on_panic);
         let handed_over = match outcome {
             Drained::Dry if shared.exchange(APP, IDLE) => return,
             Drained::Unfinished => shared.exchange(APP, SCHEDULED),

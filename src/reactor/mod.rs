@@ -29,7 +29,7 @@ use timers::Timers;
 
 use crate::endpoint::Endpoint;
 use crate::mailbox::{SocketLink, ToReactor};
-use crate::monitor::Event;
+use crate::monitor::{Event, Reason};
 use crate::pipe::PipeId;
 use crate::pipe::chain::Block;
 use crate::pipe::inbox::{Inbox, Ready};
@@ -364,7 +364,10 @@ impl Reactor {
     /// Does something to a peer, which is served afterwards.
     fn with_peer(&mut self, key: usize, action: impl FnOnce(&mut Peer, &mut Io)) {
         if let Some(Entry::Peer(peer)) = self.entries.get_mut(key) {
-            action(peer, &mut self.io);
+            let io = &mut self.io;
+            if catch_unwind(AssertUnwindSafe(|| action(peer, io))).is_err() {
+                give_up(peer, io);
+            }
             enqueue(&mut self.run, peer, key);
         }
     }
@@ -421,7 +424,10 @@ impl Reactor {
         match self.entries.get_mut(key) {
             Some(Entry::Peer(peer)) => {
                 peer.queued = false;
-                match peer.serve(key, &mut self.io) {
+                let io = &mut self.io;
+                let verdict = catch_unwind(AssertUnwindSafe(|| peer.serve(key, io)));
+                // Served once more: a peer that was not dialed is done, and goes in order.
+                match verdict.unwrap_or_else(|_| give_up(peer, io)) {
                     Verdict::Keep => {}
                     Verdict::Again => enqueue(&mut self.run, peer, key),
                     Verdict::Remove => {
@@ -478,6 +484,15 @@ impl Reactor {
                 self.with_peer(oldest, |peer, io| peer.yield_handshake(HANDSHAKES_MAX, io));
             }
         }
+    }
+}
+
+/// A peer's turn has panicked, of which the others are to know nothing: its connection ends.
+#[cold]
+fn give_up(peer: &mut Peer, io: &mut Io) -> Verdict {
+    match catch_unwind(AssertUnwindSafe(|| peer.abort(Reason::Internal, io))) {
+        Ok(()) => Verdict::Again,
+        Err(_) => Verdict::Remove,
     }
 }
 

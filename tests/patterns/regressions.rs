@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::io::Write;
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -574,5 +575,63 @@ on_every_wire! {
         wait_for_end(&monitor);
         assert_eq!(dealer.try_recv(), Err(TryRecvError::Empty));
         assert_eq!(Arc::strong_count(&bodies), 1);
+    }
+}
+
+on_every_wire! {
+    /// A body whose owner panics when it is dropped used to end the I/O thread, and with it all sockets of the context.
+    fn a_panic_costs_one_connection(transport) {
+        struct Trap(Vec<u8>);
+
+        impl AsRef<[u8]> for Trap {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+
+        impl Drop for Trap {
+            fn drop(&mut self) {
+                std::panic::resume_unwind(Box::new("the owner of a body panics"));
+            }
+        }
+
+        let context = Context::new();
+        let mut push = PushSocket::new(&context);
+        let monitor = push.monitor();
+        let endpoint = push.bind(transport.wildcard()).unwrap().to_string();
+        let raw = Raw::peer(&endpoint, "PULL");
+        wait_for_handshake(&monitor);
+        // Too much to be written by this thread.
+        send(&mut push, Bytes::from_owner(Trap(vec![7; 10_000_000])));
+        let reader = thread::spawn(move || {
+            let mut raw = raw;
+            raw.read_to_hang_up()
+        });
+        let reason = wait_for(&monitor, "an end", |event| match event {
+            Event::Disconnected { reason, .. } => Some(reason.clone()),
+            _ => None,
+        });
+        assert_eq!(reason, Reason::Internal);
+        reader.join().unwrap();
+
+        // So little that this thread writes it: it is the one that panics, and the connection goes on.
+        let mut raw = Raw::peer(&endpoint, "PULL");
+        wait_for_handshake(&monitor);
+        let small = Bytes::from_owner(Trap(vec![8; 5_000]));
+        let sent = catch_unwind(AssertUnwindSafe(|| push.send(small)));
+        assert_eq!(raw.read_message(), [[8; 5_000]]);
+        if sent.is_err() {
+            send(&mut push, "next");
+            assert_eq!(raw.read_message(), [b"next"]);
+        }
+
+        // Others do not notice.
+        drop(raw);
+        wait_for_end(&monitor);
+        let mut pull = PullSocket::new(&context);
+        pull.connect(endpoint.as_str()).unwrap();
+        wait_for_handshake(&monitor);
+        send(&mut push, "still there");
+        assert_eq!(receive(&mut pull).as_bytes(), b"still there");
     }
 }
