@@ -2,6 +2,9 @@
 //!
 //! Threads, processes and machines talk through typed sockets; there is no server, no C library and no async runtime.
 //! On the wire it is ZMTP 3.1, so every ZeroMQ program in any language is a peer.
+//!
+//! Begin with a [`Context`] and two sockets, such as [`PushSocket`] and [`PullSocket`]; the [`guide`] tells in one page what is
+//! promised, what is not, and how to see what is going on.
 #![cfg_attr(zerowire_loom, allow(dead_code))]
 
 #[cfg(not(zerowire_loom))]
@@ -16,6 +19,9 @@ mod error;
 mod framing;
 #[cfg(all(not(zerowire_loom), any(fuzzing, test)))]
 pub mod fuzzing;
+#[cfg(not(zerowire_loom))]
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 #[cfg(not(zerowire_loom))]
 mod mailbox;
 #[cfg(not(zerowire_loom))]
