@@ -66,6 +66,8 @@ impl Context {
     /// wait in other threads are woken for that. Nothing can be bound or connected any more. Sockets still have to be
     /// dropped, which takes no time then. Messages in inproc have been handed over: who is to receive them still can.
     ///
+    /// In a process that was forked off it does nothing.
+    ///
     /// Blocks until all is written and read by the peers' systems, and the I/O threads have ended. A second call finds nothing
     /// to do, and may return before the first one.
     ///
@@ -84,6 +86,9 @@ impl Context {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn shutdown(&self, timeout: Duration) -> ShutdownReport {
+        if self.inner.is_forked() {
+            return ShutdownReport::default();
+        }
         let now = Instant::now();
         let until = now.checked_add(timeout).unwrap_or(now + TIMEOUT_MAX);
         let threads = {
@@ -168,6 +173,8 @@ const IO_THREADS_MAX: usize = 64;
 
 /// What all handles share.
 pub(crate) struct Inner {
+    /// The process that made the context.
+    process: u32,
     io_threads: usize,
     threads: Mutex<Vec<IoThread>>,
     /// The application has shut the context down. Changed and relied upon under the lock of `threads`.
@@ -191,6 +198,7 @@ impl Inner {
     fn new(io_threads: usize) -> Inner {
         let ids = Arc::new(AtomicU64::new(1));
         Inner {
+            process: std::process::id(),
             inproc: Arc::new(Registry::new(ids.clone())),
             io_threads,
             threads: Mutex::default(),
@@ -204,6 +212,11 @@ impl Inner {
     /// A number that no socket, pipe or connection of this context had before.
     pub(crate) fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether this process was forked off the one that made the context.
+    pub(crate) fn is_forked(&self) -> bool {
+        std::process::id() != self.process
     }
 
     /// Whether the application has shut the context down.
@@ -291,6 +304,13 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if self.is_forked() {
+            // There are no such threads here, and the handles must not be touched.
+            std::mem::forget(std::mem::take(&mut self.threads));
+            // Nor what inproc connectors hold, whose other ends may be the parent's.
+            std::mem::forget(self.inproc.clone());
+            return;
+        }
         stop(std::mem::take(&mut *lock(&self.threads)));
     }
 }

@@ -86,6 +86,9 @@ pub enum BindError {
     /// The context was [shut down](crate::Context::shutdown).
     #[error("the context was shut down")]
     Closed,
+    /// This process was forked off the one that made the context, whose I/O threads stayed there. Make a context of its own.
+    #[error("the context belongs to the process that this one was forked off")]
+    Forked,
 }
 
 /// Why a socket could not be connected. A peer that is not there is no error: the socket keeps trying.
@@ -132,6 +135,9 @@ pub enum ConnectError {
     /// The context was [shut down](crate::Context::shutdown).
     #[error("the context was shut down")]
     Closed,
+    /// This process was forked off the one that made the context, whose I/O threads stayed there. Make a context of its own.
+    #[error("the context belongs to the process that this one was forked off")]
+    Forked,
 }
 
 /// The socket is not bound or connected to the endpoint.
@@ -204,6 +210,9 @@ macro_rules! send_errors {
                 /// The context was [shut down](crate::Context::shutdown).
                 #[error("the context was shut down")]
                 Closed(Message),
+                /// This process was forked off the one that made the context, whose I/O threads stayed there. Make a context of its own.
+                #[error("the context belongs to the process that this one was forked off")]
+                Forked(Message),
             }
 
             impl $error {
@@ -215,7 +224,8 @@ macro_rules! send_errors {
                         | $error::WrongState(message)
                         | $error::PeerLost(message)
                         | $error::IoThreadDied(message)
-                        | $error::Closed(message) => message,
+                        | $error::Closed(message)
+                        | $error::Forked(message) => message,
                     }
                 }
             }
@@ -271,6 +281,9 @@ pub enum SendToError {
     /// The context was [shut down](crate::Context::shutdown).
     #[error("the context was shut down")]
     Closed(Message),
+    /// This process was forked off the one that made the context, whose I/O threads stayed there. Make a context of its own.
+    #[error("the context belongs to the process that this one was forked off")]
+    Forked(Message),
 }
 
 impl SendToError {
@@ -282,7 +295,8 @@ impl SendToError {
             | SendToError::Timeout(message)
             | SendToError::TooLarge(message)
             | SendToError::IoThreadDied(message)
-            | SendToError::Closed(message) => message,
+            | SendToError::Closed(message)
+            | SendToError::Forked(message) => message,
         }
     }
 }
@@ -310,6 +324,9 @@ pub enum RequestError {
     /// The context was [shut down](crate::Context::shutdown).
     #[error("the context was shut down")]
     Closed,
+    /// This process was forked off the one that made the context, whose I/O threads stayed there. Make a context of its own.
+    #[error("the context belongs to the process that this one was forked off")]
+    Forked,
 }
 
 /// Writes the errors of receiving: one for each way to wait, with what can go wrong for it.
@@ -335,6 +352,9 @@ macro_rules! receive_errors {
                 /// The context was [shut down](crate::Context::shutdown), and everything that had arrived was received.
                 #[error("the context was shut down")]
                 Closed,
+                /// This process was forked off the one that made the context, whose I/O threads stayed there. Make a context of its own.
+                #[error("the context belongs to the process that this one was forked off")]
+                Forked,
             }
         )*
     };
@@ -391,4 +411,7 @@ pub enum WaitError {
     /// The context was [shut down](crate::Context::shutdown).
     #[error("the context was shut down")]
     Closed,
+    /// This process was forked off the one that made the context, whose I/O threads stayed there. Make a context of its own.
+    #[error("the context belongs to the process that this one was forked off")]
+    Forked,
 }

@@ -123,6 +123,8 @@ pub(crate) enum Over {
     IoThreadDied,
     /// The application shut the context down.
     Closed,
+    /// This process is a child that was forked off: its I/O threads and its peers are the parent's.
+    Forked,
 }
 
 /// The application's end of a way out.

@@ -75,6 +75,7 @@ pub(crate) fn pipe(
     let (producer, consumer) = chain(pool);
     let shared = Arc::new(Outbound {
         id,
+        process: std::process::id(),
         token: AtomicU8::new(IO),
         accepted: AtomicU64::new(0),
         finished: Credit::new(id, sender),
@@ -116,6 +117,8 @@ pub(crate) fn pipe(
 
 struct Outbound {
     id: PipeId,
+    /// The process that made the pipe.
+    process: u32,
     /// Who owns `drain`. Taking it is an Acquire, giving it up a Release: the drain travels with it.
     token: AtomicU8,
     /// Messages published in the chain. Written by the sender after the chain's word, with Release: who sees the
@@ -269,7 +272,8 @@ impl Sender {
     fn start_drain(&mut self) {
         let shared = &self.shared;
         if self.pace.allows_direct_write(self.accepted) {
-            if shared.exchange(IDLE, APP) {
+            // The connection is the parent's, if this process was forked off it.
+            if shared.process == std::process::id() && shared.exchange(IDLE, APP) {
                 self.drain();
                 self.pace.restart(self.accepted);
             }
@@ -281,7 +285,7 @@ impl Sender {
     /// At the high-water mark, before sleeping: writes what waits, if the I/O thread has not begun to. That is the steady
     /// state of a burst, and it takes neither a sleep nor a wake-up.
     fn assist(&mut self) -> bool {
-        if !self.shared.exchange(SCHEDULED, APP) {
+        if self.shared.process != std::process::id() || !self.shared.exchange(SCHEDULED, APP) {
             return false;
         }
         self.drain();

@@ -88,6 +88,7 @@ impl SocketCore {
     {
         let endpoint = endpoint.try_into().map_err(EndpointError::from)?;
         let (endpoint, io) = match endpoint {
+            _ if self.context.is_forked() => return Err(BindError::Forked),
             _ if self.context.is_shut() => return Err(BindError::Closed),
             Endpoint::Inproc(name) => {
                 inproc::bind(&self.context.inproc, &self.link, &name)?;
@@ -166,6 +167,9 @@ impl SocketCore {
         pipe: PipeId,
         name: Option<&PeerId>,
     ) -> Result<Option<IoHandle>, ConnectError> {
+        if self.context.is_forked() {
+            return Err(ConnectError::Forked);
+        }
         if self.context.is_shut() {
             return Err(ConnectError::Closed);
         }
@@ -261,7 +265,10 @@ impl SocketCore {
                     done,
                 });
                 // An I/O thread that has died answers nothing; everything else takes it one turn.
-                while closed.recv_timeout(ANSWER_LOOK) == Err(RecvTimeoutError::Timeout) && !io.is_dead() {}
+                while closed.recv_timeout(ANSWER_LOOK) == Err(RecvTimeoutError::Timeout)
+                    && !io.is_dead()
+                    && !self.context.is_forked()
+                {}
             }
             (_, None) => {}
         }
@@ -310,6 +317,10 @@ impl SocketCore {
 
 impl Drop for SocketCore {
     fn drop(&mut self) {
+        if self.context.is_forked() {
+            // All of it is the parent's, and a lock may have been held when the process was forked.
+            return;
+        }
         self.link.close();
         inproc::close(&self.context.inproc, self.link.id);
         // Publishers of this context learn of the end by it; none comes any more.

@@ -359,6 +359,7 @@ impl From<(Message, Refusal)> for SendError {
             Refusal::Full | Refusal::NoPeer => SendError::Full(message),
             Refusal::Over(Over::IoThreadDied) => SendError::IoThreadDied(message),
             Refusal::Over(Over::Closed) => SendError::Closed(message),
+            Refusal::Over(Over::Forked) => SendError::Forked(message),
         }
     }
 }
@@ -373,6 +374,7 @@ impl From<(Message, Refusal)> for TrySendError {
             Refusal::PeerLost => TrySendError::PeerLost(message),
             Refusal::Over(Over::IoThreadDied) => TrySendError::IoThreadDied(message),
             Refusal::Over(Over::Closed) => TrySendError::Closed(message),
+            Refusal::Over(Over::Forked) => TrySendError::Forked(message),
         }
     }
 }
@@ -386,6 +388,7 @@ impl From<(Message, Refusal)> for SendTimeoutError {
             Refusal::PeerLost => SendTimeoutError::PeerLost(message),
             Refusal::Over(Over::IoThreadDied) => SendTimeoutError::IoThreadDied(message),
             Refusal::Over(Over::Closed) => SendTimeoutError::Closed(message),
+            Refusal::Over(Over::Forked) => SendTimeoutError::Forked(message),
         }
     }
 }
@@ -398,6 +401,7 @@ impl From<Nothing> for RecvError {
             // Without a deadline, waiting ends with a message or for one of the other reasons.
             Nothing::Empty | Nothing::Over(Over::IoThreadDied) => RecvError::IoThreadDied,
             Nothing::Over(Over::Closed) => RecvError::Closed,
+            Nothing::Over(Over::Forked) => RecvError::Forked,
         }
     }
 }
@@ -410,6 +414,7 @@ impl From<Nothing> for TryRecvError {
             Nothing::PeerLost => TryRecvError::PeerLost,
             Nothing::Over(Over::IoThreadDied) => TryRecvError::IoThreadDied,
             Nothing::Over(Over::Closed) => TryRecvError::Closed,
+            Nothing::Over(Over::Forked) => TryRecvError::Forked,
         }
     }
 }
@@ -422,6 +427,7 @@ impl From<Nothing> for RecvTimeoutError {
             Nothing::PeerLost => RecvTimeoutError::PeerLost,
             Nothing::Over(Over::IoThreadDied) => RecvTimeoutError::IoThreadDied,
             Nothing::Over(Over::Closed) => RecvTimeoutError::Closed,
+            Nothing::Over(Over::Forked) => RecvTimeoutError::Forked,
         }
     }
 }
@@ -431,6 +437,7 @@ impl From<Nothing> for WaitError {
         match nothing {
             Nothing::Over(Over::IoThreadDied) => WaitError::IoThreadDied,
             Nothing::Over(Over::Closed) => WaitError::Closed,
+            Nothing::Over(Over::Forked) => WaitError::Forked,
             _ => WaitError::Timeout,
         }
     }

@@ -25,7 +25,7 @@ use crate::stats::Received;
 
 pub(crate) struct ReceiveHalf {
     /// Keeps the I/O threads alive.
-    _context: Arc<context::Inner>,
+    context: Arc<context::Inner>,
     inbox: Arc<Inbox<ToSocket>>,
     pipes: Slab<Entry>,
     keys: HashMap<PipeId, usize>,
@@ -114,7 +114,7 @@ pub(crate) enum Nothing {
 impl ReceiveHalf {
     pub(crate) fn new(context: Arc<context::Inner>, inbox: Arc<Inbox<ToSocket>>) -> ReceiveHalf {
         ReceiveHalf {
-            _context: context,
+            context,
             inbox,
             pipes: Slab::new(),
             keys: HashMap::new(),
@@ -374,7 +374,7 @@ impl ReceiveHalf {
 
     /// Waits for news, whether or not messages are there, until the deadline: then it returns false.
     pub(crate) fn wait_inbox(&mut self, deadline: Option<Instant>) -> bool {
-        park::wait(&self.inbox, &mut self.patience, deadline)
+        self.park(deadline)
     }
 
     /// Whether there is no news and no peer that may have a message.
@@ -396,8 +396,15 @@ impl ReceiveHalf {
     /// Waits for news after [`look`](Self::look) found nothing, until the deadline: then it returns false.
     pub(crate) fn wait_for_news(&mut self, deadline: Option<Instant>) -> bool {
         self.spin();
-        self.has_current() && deadline.is_none_or(|deadline| Instant::now() < deadline)
-            || park::wait(&self.inbox, &mut self.patience, deadline)
+        self.has_current() && deadline.is_none_or(|deadline| Instant::now() < deadline) || self.park(deadline)
+    }
+
+    fn park(&mut self, deadline: Option<Instant>) -> bool {
+        if self.context.is_forked() {
+            self.over = Some(Over::Forked);
+            return true;
+        }
+        park::wait(&self.inbox, &mut self.patience, deadline)
     }
 
     /// Finds a peer that has a message, or wakes the task when there may be one.
@@ -612,6 +619,11 @@ impl Part for ReceiveHalf {
 
 impl Drop for ReceiveHalf {
     fn drop(&mut self) {
+        if self.context.is_forked() {
+            // The other ends are the parent's, who still uses them.
+            std::mem::forget(std::mem::take(&mut self.pipes));
+            return;
+        }
         // Peers that were attached and not seen yet are dropped with the rest, so that their other side learns of it.
         self.inbox.take(&mut self.items, &mut self.ready);
         if cfg!(debug_assertions) && !std::thread::panicking() {

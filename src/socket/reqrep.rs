@@ -923,6 +923,7 @@ impl From<(Message, Refusal)> for RequestError {
             Refusal::PeerLost => RequestError::PeerLost,
             Refusal::Over(Over::IoThreadDied) => RequestError::IoThreadDied,
             Refusal::Over(Over::Closed) => RequestError::Closed,
+            Refusal::Over(Over::Forked) => RequestError::Forked,
         }
     }
 }
@@ -935,6 +936,7 @@ impl From<Nothing> for RequestError {
             Nothing::PeerLost | Nothing::WrongState => RequestError::PeerLost,
             Nothing::Over(Over::IoThreadDied) => RequestError::IoThreadDied,
             Nothing::Over(Over::Closed) => RequestError::Closed,
+            Nothing::Over(Over::Forked) => RequestError::Forked,
         }
     }
 }

@@ -457,6 +457,7 @@ impl SendHalf<Directory> {
         match self.over() {
             Some(Over::IoThreadDied) => return Err(SendToError::IoThreadDied(message)),
             Some(Over::Closed) => return Err(SendToError::Closed(message)),
+            Some(Over::Forked) => return Err(SendToError::Forked(message)),
             None => {}
         }
         if self.options().drop_unroutable {

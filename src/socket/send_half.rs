@@ -27,7 +27,7 @@ use crate::stats::Sent;
 
 pub(crate) struct SendHalf<R> {
     /// Keeps the I/O threads alive.
-    _context: Arc<context::Inner>,
+    context: Arc<context::Inner>,
     link: Arc<SocketLink>,
     inbox: Arc<Inbox<ToSocket>>,
     pipes: Slab<Pipe>,
@@ -117,7 +117,7 @@ impl<R: Route> SendHalf<R> {
             patience: park::Patience::default(),
             items: Vec::new(),
             ready: Vec::new(),
-            _context: context,
+            context,
             link,
         }
     }
@@ -219,6 +219,10 @@ impl<R: Route> SendHalf<R> {
 
     /// Waits for news, until the deadline: then it returns false.
     pub(crate) fn wait(&mut self, deadline: Option<Instant>) -> bool {
+        if self.context.is_forked() {
+            self.give_up(Over::Forked);
+            return true;
+        }
         park::wait(&self.inbox, &mut self.patience, deadline)
     }
 
@@ -357,6 +361,15 @@ impl<R: Route> SendHalf<R> {
     /// too, and what connections hold is written.
     fn give_up(&mut self, over: Over) {
         self.over = Some(over);
+        if over == Over::Forked {
+            for (key, pipe) in std::mem::take(&mut self.pipes) {
+                self.route.remove(key);
+                self.tally.fold(&pipe, Cause::PeerGone);
+                std::mem::forget(pipe);
+            }
+            self.keys.clear();
+            return;
+        }
         if over == Over::Closed {
             let keys: Vec<usize> = self.pipes.iter().map(|(key, _)| key).collect();
             for key in keys {
@@ -455,6 +468,11 @@ impl<R> SendHalf<R> {
 
 impl<R> Drop for SendHalf<R> {
     fn drop(&mut self) {
+        if self.context.is_forked() {
+            // The other ends are the parent's, who still uses them.
+            std::mem::forget((std::mem::take(&mut self.pipes), std::mem::take(&mut self.leaving)));
+            return;
+        }
         // Peers that were attached and not seen yet are dropped with the rest, so that their other side learns of it.
         self.inbox.take(&mut self.items, &mut self.ready);
         if cfg!(debug_assertions) && !std::thread::panicking() {

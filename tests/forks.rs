@@ -1,0 +1,92 @@
+//! A process that is forked off has its parent's sockets, but not its I/O threads: nothing hangs, and nothing is taken from the
+//! parent. In a program of its own, because a child has only the thread that forked.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)]
+
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use fork::{Fork, fork};
+use zerowire::{
+    BindError, ConnectError, Context, PullSocket, PushSocket, RecvError, RecvTimeoutError, SendError,
+};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Runs the body in a child; fails if it panics or hangs there.
+fn in_a_child(body: impl FnOnce()) {
+    use std::io::Write;
+
+    let (mut parent, mut child) = UnixStream::pair().unwrap();
+    match fork().unwrap() {
+        Fork::Child => {
+            drop(parent);
+            let verdict = match catch_unwind(AssertUnwindSafe(body)) {
+                Ok(()) => "well".to_owned(),
+                Err(reason) => match reason.downcast::<String>() {
+                    Ok(text) => *text,
+                    Err(_) => "a panic".into(),
+                },
+            };
+            child.write_all(verdict.as_bytes()).unwrap();
+            drop(child);
+            // At once, without what a program does at its end.
+            std::process::abort();
+        }
+        Fork::Parent(_) => {
+            drop(child);
+            parent.set_read_timeout(Some(DEADLINE)).unwrap();
+            let mut verdict = String::new();
+            parent
+                .read_to_string(&mut verdict)
+                .expect("the child ends in time");
+            assert_eq!(verdict, "well");
+        }
+    }
+}
+
+#[test]
+fn a_child_is_told_and_takes_nothing_from_its_parent() {
+    for endpoint in ["tcp://127.0.0.1:0", "ipc://*", "inproc://forked"] {
+        let context = Context::new();
+        let mut pull = PullSocket::new(&context);
+        let endpoint = pull.bind(endpoint).unwrap();
+        let mut push = PushSocket::new(&context);
+        push.connect(&endpoint).unwrap();
+        push.send("before").unwrap();
+        assert_eq!(pull.recv_timeout(DEADLINE).unwrap().as_bytes(), b"before");
+        let mut sockets = Some((context, pull, push));
+        in_a_child(|| {
+            let (context, mut pull, mut push) = sockets.take().unwrap();
+            assert_eq!(pull.recv(), Err(RecvError::Forked));
+            assert_eq!(pull.recv_timeout(DEADLINE), Err(RecvTimeoutError::Forked));
+            // What there is room for is taken, and goes nowhere.
+            let refused = (0..2000).find_map(|_| push.send("from the child").err());
+            assert!(matches!(refused, Some(SendError::Forked(_))));
+            assert!(matches!(pull.bind("tcp://127.0.0.1:0"), Err(BindError::Forked)));
+            assert!(matches!(
+                push.connect("tcp://127.0.0.1:9"),
+                Err(ConnectError::Forked)
+            ));
+            pull.unbind(&endpoint).unwrap();
+            assert!(context.shutdown(DEADLINE).is_complete());
+            drop((pull, push, context));
+            // A context of its own works.
+            let context = Context::new();
+            let mut pull = PullSocket::new(&context);
+            let endpoint = pull.bind("tcp://127.0.0.1:0").unwrap();
+            let mut push = PushSocket::new(&context);
+            push.connect(endpoint).unwrap();
+            push.send("hello").unwrap();
+            assert_eq!(pull.recv_timeout(DEADLINE).unwrap().as_bytes(), b"hello");
+        });
+        let (context, mut pull, mut push) = sockets.take().unwrap();
+        for text in ["after", "and again"] {
+            push.send(text).unwrap();
+            assert_eq!(pull.recv_timeout(DEADLINE).unwrap().as_bytes(), text.as_bytes());
+        }
+        drop((pull, push, context));
+    }
+}
