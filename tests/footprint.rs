@@ -12,7 +12,10 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use zerowire::{Context, Event, Message, Monitor, PullSocket, PushSocket};
+use zerowire::{
+    Context, Event, Message, Monitor, PubSocket, PullSocket, PushSocket, RepSocket, ReqSocket, Selector,
+    SubSocket,
+};
 
 /// The system's allocator, and how often and how much it was asked for.
 struct Counting;
@@ -392,5 +395,108 @@ fn an_announced_size_takes_no_memory() {
         let each = (live() - before) / 100;
         println!("{each} bytes for each frame of 64 MiB that was announced");
         assert!(each < 32 * 1024, "{each} bytes");
+    });
+}
+
+/// Threads, descriptors and bytes on the heap of this process.
+#[cfg(target_os = "linux")]
+fn holdings() -> (usize, usize, i64) {
+    let count = |folder: &str| std::fs::read_dir(folder).unwrap().count();
+    (count("/proc/self/task"), count("/proc/self/fd"), live())
+}
+
+/// Sockets of all kinds over a transport, made, used and dropped.
+#[cfg(target_os = "linux")]
+fn live_and_die(context: &Context, endpoint: &str) {
+    let mut pull = PullSocket::new(context);
+    let monitor = pull.monitor();
+    let bound = pull.bind(endpoint).unwrap();
+    let mut push = PushSocket::new(context);
+    push.connect(&bound).unwrap();
+    push.connect("inproc://nobody").unwrap();
+    let mut selector = Selector::new();
+    selector.receive((), &mut pull).unwrap();
+    push.send(vec![7; 10_000]).unwrap();
+    if selector.wait_timeout(DEADLINE).unwrap().is_empty() {
+        panic!("nothing comes");
+    }
+    assert_eq!(pull.recv_timeout(DEADLINE).unwrap().len(), 10_000);
+    drop((selector, monitor));
+
+    let mut publisher = PubSocket::new(context);
+    let bound = publisher.bind(endpoint.replace("round", "published")).unwrap();
+    let mut subscriber = SubSocket::new(context);
+    subscriber.subscribe("a").unwrap();
+    subscriber.connect(&bound).unwrap();
+    publisher.wait_for_subscribers(1, DEADLINE).unwrap();
+    publisher.send("a message").unwrap();
+    assert_eq!(
+        subscriber.recv_timeout(DEADLINE).unwrap().as_bytes(),
+        b"a message"
+    );
+
+    let mut rep = RepSocket::new(context);
+    let bound = rep.bind(endpoint.replace("round", "asked")).unwrap();
+    let mut req = ReqSocket::new(context);
+    req.connect(&bound).unwrap();
+    req.send("a question").unwrap();
+    assert_eq!(rep.recv_timeout(DEADLINE).unwrap().as_bytes(), b"a question");
+    rep.send("an answer").unwrap();
+    assert_eq!(req.recv_timeout(DEADLINE).unwrap().as_bytes(), b"an answer");
+}
+
+/// Checks that many rounds leave behind what a few do.
+#[cfg(target_os = "linux")]
+fn assert_nothing_left_behind(mut round: impl FnMut()) {
+    const WARM_UP: usize = 100;
+    const ROUNDS: usize = 1000;
+    /// Less than a byte of each socket.
+    const SLACK_BYTES: i64 = 4096;
+    for _ in 0..WARM_UP {
+        round();
+    }
+    let (threads, descriptors, bytes) = holdings();
+    for _ in 0..ROUNDS {
+        round();
+    }
+    // What dropped sockets leave to the I/O thread is gone soon after.
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let now = holdings();
+        if now.0 <= threads && now.1 <= descriptors && now.2 <= bytes + SLACK_BYTES {
+            return;
+        }
+        assert!(
+            Instant::now() < end,
+            "{now:?}, and before {:?}",
+            (threads, descriptors, bytes)
+        );
+        thread::yield_now();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_thousand_contexts_leave_nothing_behind() {
+    alone("a_thousand_contexts_leave_nothing_behind", || {
+        assert_nothing_left_behind(|| {
+            let context = Context::new();
+            for endpoint in ["inproc://round", "ipc://*", "tcp://127.0.0.1:0"] {
+                live_and_die(&context, endpoint);
+            }
+        });
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_thousand_sockets_leave_nothing_behind_in_their_context() {
+    alone("a_thousand_sockets_leave_nothing_behind_in_their_context", || {
+        let context = Context::new();
+        assert_nothing_left_behind(|| {
+            for endpoint in ["inproc://round", "ipc://*", "tcp://127.0.0.1:0"] {
+                live_and_die(&context, endpoint);
+            }
+        });
     });
 }

@@ -19,7 +19,15 @@ impl Timers {
     /// Takes a key whose time has come.
     pub(super) fn pop(&mut self, now: Instant) -> Option<usize> {
         match self.heap.peek() {
-            Some(Reverse((at, _))) if *at <= now => self.heap.pop().map(|Reverse((_, key))| key),
+            Some(Reverse((at, _))) if *at <= now => {
+                let key = self.heap.pop().map(|Reverse((_, key))| key);
+                // Entries of owners that are gone stay until their time: many connections that came and went leave many.
+                let capacity = self.heap.capacity();
+                if capacity > CAPACITY_KEPT && self.heap.len() < capacity / 4 {
+                    self.heap.shrink_to(capacity / 2);
+                }
+                key
+            }
             _ => None,
         }
     }
@@ -31,6 +39,9 @@ impl Timers {
             .map(|Reverse((at, _))| at.saturating_duration_since(now))
     }
 }
+
+/// So little is not worth giving back.
+const CAPACITY_KEPT: usize = 64;
 
 #[cfg(test)]
 mod tests {
