@@ -114,8 +114,8 @@ fn run(arguments: Arguments) -> Result<()> {
             sent += 1;
         }
         // What a worker held is lost with it, and would be waited for in vain.
-        if let Some(Event::Disconnected { peer, reason, .. }) = monitor.try_recv() {
-            bail!("lost the worker at {peer}: {reason}");
+        if let Some(Event::Disconnected { connection, reason }) = monitor.try_recv() {
+            bail!("lost the worker at {}: {reason}", connection.remote);
         }
         let result = match sink.recv_timeout(TICK) {
             Err(RecvTimeoutError::Timeout) => continue,

@@ -60,7 +60,7 @@ pub use crate::{
         SendError, SendTimeoutError, SendToError, SubscribeError, TryRecvError, TrySendError, WaitError,
     },
     message::{IntoParts, Message, Part, Parts},
-    monitor::{Event, Monitor, Reason},
+    monitor::{Connection, ConnectionId, DuplicateOutcome, Event, Monitor, MonitorIter, Reason},
     options::{OnDuplicate, SlowSubscriber, TcpKeepalive, Verbosity},
     peer_id::{InvalidPeerId, PeerId},
     proxy::{

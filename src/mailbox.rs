@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::endpoint::Endpoint;
 use crate::message::Message;
-use crate::monitor::{Monitors, Reason};
+use crate::monitor::{Monitors, Reason, Trail};
 use crate::options::Options;
 use crate::peer_id::PeerId;
 use crate::pipe::inbound::{self, Reader, Writer};
@@ -58,7 +58,7 @@ pub(crate) enum ToReactor {
         socket: Arc<SocketLink>,
         stream: Stream,
         endpoint: Arc<Endpoint>,
-        peer: String,
+        trail: Trail,
     },
     /// The application dropped the socket: close its listeners, let its connections linger.
     CloseSocket { socket: SocketId },
@@ -109,6 +109,8 @@ pub(crate) enum ToSocket {
     Receive(ReceivePipe, Option<PeerId>),
     /// The application disconnected the pipe.
     Detach(PipeId),
+    /// The other side of this pipe, in the same context, has gone and takes nothing more. For halves that send.
+    Gone(PipeId),
     /// The pipe's connection was lost when so many messages were finished; it will be made again. What came over it was
     /// handed over before. For sockets that wait for answers.
     Lost { pipe: PipeId, finished: u64 },
@@ -218,7 +220,7 @@ impl SocketLink {
             receive: (socket_type.receives() || socket_type.is_publisher()).then(|| Arc::new(Inbox::new())),
             byte_pool: Pool::new(crate::pipe::BYTE_SIZES),
             message_pool: Pool::new(crate::pipe::MESSAGE_SIZES),
-            monitors: Monitors::default(),
+            monitors: Monitors::new(socket_type),
             identities: Mutex::default(),
             interests: Mutex::default(),
             partner: Mutex::default(),

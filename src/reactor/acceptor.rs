@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::endpoint::Endpoint;
 use crate::mailbox::SocketLink;
-use crate::monitor::Event;
+use crate::monitor::{Event, Trail};
+use crate::pipe::sync::{AtomicU64, Ordering};
 use crate::transport::{Listener, Stream};
 
 pub(super) struct Acceptor {
@@ -37,8 +38,13 @@ impl Acceptor {
         self.ready = true;
     }
 
-    /// Accepts up to [`ACCEPTS_PER_TURN`] connections; says whether there may be more.
-    pub(super) fn serve(&mut self, now: Instant, mut hand_over: impl FnMut(Stream, String)) -> bool {
+    /// Accepts up to [`ACCEPTS_PER_TURN`] connections, with numbers from `ids`; says whether there may be more.
+    pub(super) fn serve(
+        &mut self,
+        now: Instant,
+        ids: &AtomicU64,
+        mut hand_over: impl FnMut(Stream, Trail),
+    ) -> bool {
         self.pause_begins = None;
         if self.paused_until.is_some_and(|until| until > now) {
             return false;
@@ -50,21 +56,20 @@ impl Acceptor {
             }
             match self.listener.accept() {
                 Ok((stream, peer)) => {
-                    let endpoint = &self.endpoint;
-                    self.socket.monitors.report(|| Event::Accepted {
-                        endpoint: endpoint.to_string(),
-                        peer: peer.clone(),
-                    });
-                    hand_over(stream, peer);
+                    let id = ids.fetch_add(1, Ordering::Relaxed);
+                    let trail = Trail::new(id, self.endpoint.to_string(), stream.local_text(), peer);
+                    let accepted = |connection| Event::Accepted { connection };
+                    self.socket.monitors.report_on(&trail, accepted).carry_out();
+                    hand_over(stream, trail);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
                 Err(error) => {
                     // Out of descriptors or memory, most likely: those who wait in the backlog stay there.
-                    let endpoint = &self.endpoint;
-                    self.socket.monitors.report(|| Event::AcceptFailed {
-                        endpoint: endpoint.to_string(),
+                    let failed = || Event::AcceptFailed {
+                        endpoint: self.endpoint.to_string(),
                         reason: error.into(),
-                    });
+                    };
+                    self.socket.monitors.report(failed).carry_out();
                     self.paused_until = Some(now + ACCEPT_PAUSE);
                     self.pause_begins = self.paused_until;
                     return false;

@@ -27,7 +27,7 @@ use crate::engine::handshake::Handshake;
 use crate::engine::heartbeat::Heartbeat;
 use crate::engine::traffic::{Decoder, Item};
 use crate::mailbox::SocketLink;
-use crate::monitor::Reason;
+use crate::monitor::{Reason, Trail};
 use crate::pipe::PipeId;
 use crate::pipe::chain::Block;
 use crate::pipe::inbound::Writer;
@@ -41,7 +41,8 @@ use crate::wire::frame::{HEADER_BYTES_MAX, Header, encode_header};
 
 pub(super) struct Connection {
     pub(super) stream: Arc<Stream>,
-    pub(super) peer: String,
+    /// What monitors are told of it.
+    pub(super) trail: Trail,
     pub(super) stage: Stage,
     /// Readiness as the kernel last said; cleared by "would block" or a short read, because its edges come once.
     pub(super) readable: bool,
@@ -109,10 +110,10 @@ pub(super) enum Read {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream, peer: String, stage: Stage) -> Connection {
+    pub(super) fn new(stream: Stream, trail: Trail, stage: Stage) -> Connection {
         Connection {
             stream: Arc::new(stream),
-            peer,
+            trail,
             stage,
             readable: true,
             writable: true,

@@ -29,7 +29,7 @@ use timers::Timers;
 
 use crate::endpoint::Endpoint;
 use crate::mailbox::{SocketLink, ToReactor};
-use crate::monitor::{Event, Reason};
+use crate::monitor::{Event, Reason, Trail};
 use crate::pipe::PipeId;
 use crate::pipe::chain::Block;
 use crate::pipe::inbox::{Inbox, Ready};
@@ -324,8 +324,8 @@ impl Reactor {
                 socket,
                 stream,
                 endpoint,
-                peer,
-            } => self.adopt(socket, endpoint, stream, peer),
+                trail,
+            } => self.adopt(socket, endpoint, stream, trail),
             ToReactor::CloseSocket { socket } => {
                 self.close_acceptors(|acceptor| acceptor.socket.id == socket);
                 for (key, entry) in &mut self.entries {
@@ -382,28 +382,32 @@ impl Reactor {
     fn listen(&mut self, mut acceptor: Acceptor) {
         let entry = self.entries.vacant_entry();
         let key = entry.key();
-        let endpoint = acceptor.endpoint.clone();
-        if let Err(error) = self
+        let registered = self
             .io
             .registry
-            .register(&mut acceptor.listener, Token(key), Interest::READABLE)
-        {
-            acceptor.socket.monitors.report(|| Event::AcceptFailed {
-                endpoint: endpoint.to_string(),
-                reason: error.into(),
-            });
-            return;
-        }
-        acceptor.socket.monitors.report(|| Event::Listening {
-            endpoint: endpoint.to_string(),
-        });
-        entry.insert(Entry::Acceptor(acceptor));
-        self.run.push_back(key);
+            .register(&mut acceptor.listener, Token(key), Interest::READABLE);
+        let (socket, endpoint) = (acceptor.socket.clone(), acceptor.endpoint.to_string());
+        let event = match registered {
+            Ok(()) => {
+                entry.insert(Entry::Acceptor(acceptor));
+                self.run.push_back(key);
+                Event::Listening { endpoint }
+            }
+            Err(error) => {
+                drop(acceptor);
+                Event::AcceptFailed {
+                    endpoint,
+                    reason: error.into(),
+                }
+            }
+        };
+        socket.monitors.report(|| event).carry_out();
     }
 
     /// Closes some listeners.
     fn close_acceptors(&mut self, closes: impl Fn(&Acceptor) -> bool) {
         let registry = &self.io.registry;
+        let mut closed = Vec::new();
         self.entries.retain(|_, entry| {
             let Entry::Acceptor(acceptor) = entry else {
                 return true;
@@ -412,12 +416,16 @@ impl Reactor {
                 return true;
             }
             let _ = registry.deregister(&mut acceptor.listener);
-            let endpoint = &acceptor.endpoint;
-            acceptor.socket.monitors.report(|| Event::ListenerClosed {
-                endpoint: endpoint.to_string(),
-            });
+            closed.push((acceptor.socket.clone(), acceptor.endpoint.clone()));
             false
         });
+        // Told when the address is free.
+        for (socket, endpoint) in closed {
+            let closed = || Event::ListenerClosed {
+                endpoint: endpoint.to_string(),
+            };
+            socket.monitors.report(closed).carry_out();
+        }
     }
 
     fn serve(&mut self, key: usize) {
@@ -438,15 +446,17 @@ impl Reactor {
             }
             Some(Entry::Acceptor(acceptor)) => {
                 let mut accepted = Vec::new();
-                if acceptor.serve(self.io.now, |stream, peer| accepted.push((stream, peer))) {
+                if acceptor.serve(self.io.now, &self.io.ids, |stream, trail| {
+                    accepted.push((stream, trail));
+                }) {
                     self.run.push_back(key);
                 }
                 if let Some(until) = acceptor.pause_begins {
                     self.io.timers.add(until, key);
                 }
                 let (socket, endpoint) = (acceptor.socket.clone(), acceptor.endpoint.clone());
-                for (stream, peer) in accepted {
-                    self.spread(&socket, &endpoint, stream, peer);
+                for (stream, trail) in accepted {
+                    self.spread(&socket, &endpoint, stream, trail);
                 }
             }
             None => {}
@@ -454,30 +464,36 @@ impl Reactor {
     }
 
     /// Gives an accepted connection to the next I/O thread.
-    fn spread(&mut self, socket: &Arc<SocketLink>, endpoint: &Arc<Endpoint>, stream: Stream, peer: String) {
+    fn spread(&mut self, socket: &Arc<SocketLink>, endpoint: &Arc<Endpoint>, stream: Stream, trail: Trail) {
         self.turn = self.turn.wrapping_add(1);
         let thread = &self.threads[self.turn % self.threads.len()];
         if Arc::ptr_eq(&thread.inbox, &self.io.handle.inbox) {
-            self.adopt(socket.clone(), endpoint.clone(), stream, peer);
+            self.adopt(socket.clone(), endpoint.clone(), stream, trail);
         } else {
             thread.post(ToReactor::Adopt {
                 socket: socket.clone(),
                 stream,
                 endpoint: endpoint.clone(),
-                peer,
+                trail,
             });
         }
     }
 
-    fn adopt(&mut self, socket: Arc<SocketLink>, endpoint: Arc<Endpoint>, stream: Stream, address: String) {
+    fn adopt(&mut self, socket: Arc<SocketLink>, endpoint: Arc<Endpoint>, stream: Stream, trail: Trail) {
         // The socket may have been closed while the connection was on its way here.
         if socket.is_closed() || self.end.is_some() {
+            drop(stream);
+            let failed = |connection| Event::HandshakeFailed {
+                connection,
+                reason: Reason::Closed,
+            };
+            socket.monitors.report_on(&trail, failed).carry_out();
             return;
         }
         let pipe = self.io.ids.fetch_add(1, Ordering::Relaxed);
         let key = self.add_peer(Peer::accepted(pipe, socket, endpoint));
         self.with_peer(key, |peer, io| {
-            peer.take_stream(stream, address, key, io);
+            peer.take_stream(stream, trail, key, io);
         });
         if self.io.handshakes.len() > HANDSHAKES_MAX {
             if let Some((_, oldest)) = self.io.handshakes.pop_first() {

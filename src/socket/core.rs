@@ -8,7 +8,7 @@ use crate::context;
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::error::{BindError, ConnectError, DetachError};
 use crate::mailbox::{Dial, SocketLink, ToReactor, ToSocket};
-use crate::monitor::{Event, Monitor, Reason};
+use crate::monitor::{Monitor, Reason};
 use crate::options::Options;
 use crate::peer_id::PeerId;
 use crate::pipe::PipeId;
@@ -109,11 +109,6 @@ impl SocketCore {
                 (resolved, Some(io))
             }
         };
-        if io.is_none() {
-            self.link.monitors.report(|| Event::Listening {
-                endpoint: endpoint.to_string(),
-            });
-        }
         self.bound.push(Bound {
             endpoint: endpoint.clone(),
             io,
@@ -310,8 +305,8 @@ impl SocketCore {
         Ok(())
     }
 
-    pub(crate) fn monitor(&self) -> Monitor {
-        self.link.monitors.add()
+    pub(crate) fn monitor(&self, capacity: usize) -> Monitor {
+        self.link.monitors.add(capacity)
     }
 }
 

@@ -10,7 +10,7 @@ use super::inproc::subscription;
 use super::receive_half::{Departure, Nothing, ReceiveHalf};
 use super::send_half::{Refusal, Route, SendHalf};
 use crate::message::Message;
-use crate::monitor::Reason;
+use crate::monitor::{Event, Reason};
 use crate::options::{SlowSubscriber, Verbosity};
 use crate::pipe::PipeId;
 use crate::routing::topics::{Change, Topics};
@@ -167,6 +167,7 @@ impl Publisher {
             }
         };
         if self.manual {
+            self.report(pipe, topic, flag == 1);
             if let Some(news) = &mut self.send.route.news {
                 news.message(pipe, message);
             }
@@ -181,7 +182,22 @@ impl Publisher {
             self.subscribe(pipe, key, topic);
         } else {
             self.send.route.unsubscribe(key, topic);
+            self.report(pipe, topic, false);
         }
+    }
+
+    /// Tells of a subscription or the end of one, after it was taken note of.
+    fn report(&self, pipe: PipeId, topic: &[u8], subscribed: bool) {
+        let later = self
+            .core
+            .link()
+            .monitors
+            .report_of(pipe, |connection| Event::Subscription {
+                connection,
+                topic: Bytes::copy_from_slice(topic),
+                subscribed,
+            });
+        later.unwrap_or_default().carry_out();
     }
 
     fn subscribe(&mut self, pipe: PipeId, key: usize, topic: &[u8]) {
@@ -201,6 +217,8 @@ impl Publisher {
             );
             self.send.let_go(pipe);
             self.upstream.let_go(pipe);
+        } else {
+            self.report(pipe, topic, true);
         }
     }
 

@@ -10,7 +10,7 @@ use std::task::Waker;
 use crate::error::{BindError, ConnectError};
 use crate::mailbox::{Holder, Neighbours, ReceivePipe, SendPipe, SocketId, SocketLink, ToReactor, ToSocket};
 use crate::message::Message;
-use crate::monitor::{Event, Reason};
+use crate::monitor::{Connection, DuplicateOutcome, Event, Later, Reason, Trail};
 use crate::options::OnDuplicate;
 use crate::peer_id::PeerId;
 use crate::pipe::PipeId;
@@ -97,6 +97,8 @@ struct Connector {
     /// There was no place for it, or its name was taken from it, and both sides were told. It waits until there is a place,
     /// and takes no name from anybody: otherwise those who wait for a name would take it from each other for ever.
     refused: bool,
+    /// What its monitors are told of the connection to come.
+    trail: Trail,
 }
 
 /// A connection that was made. It stays listed until one side closes or the connector disconnects.
@@ -119,6 +121,8 @@ struct Consequences<'a> {
     drops: Vec<Connector>,
     /// Ways of subscriptions to publishers that are gone.
     ends: Vec<Writer<Message>>,
+    /// What is left of reports to monitors.
+    reports: Vec<Later>,
 }
 
 impl Consequences<'_> {
@@ -130,6 +134,39 @@ impl Consequences<'_> {
     fn carry_out(self) {
         self.wakers.into_iter().for_each(wake);
         drop((self.drops, self.ends));
+        self.reports.into_iter().for_each(Later::carry_out);
+    }
+
+    /// Reports an event of a connection to come, at once.
+    fn report(&mut self, link: &SocketLink, trail: &Trail, event: impl FnOnce(Arc<Connection>) -> Event) {
+        self.reports.push(link.monitors.report_on(trail, event));
+    }
+
+    /// Reports the end of a connection that was made: to its binder, and to its connector.
+    fn report_end(&mut self, it: &Attached, to_binder: Reason, to_connector: Reason) {
+        for (link, reason) in [(&it.binder, to_binder), (&it.connector, to_connector)] {
+            self.reports.push(link.monitors.ended(it.pipe, reason));
+        }
+    }
+
+    /// Reports the end of a connection that this side has closed, after the half of the other side that sends was told: so
+    /// it takes nothing more for a peer of which a monitor says that it is gone.
+    fn report_close(&mut self, it: &Attached, socket: SocketId) {
+        let by_binder = it.binder.id == socket;
+        let other = if by_binder { &it.connector } else { &it.binder };
+        if let Some(inbox) = &other.send {
+            self.post(inbox, ToSocket::Gone(it.pipe));
+        }
+        match by_binder {
+            true => self.report_end(it, Reason::Closed, Reason::PeerClosed),
+            false => self.report_end(it, Reason::PeerClosed, Reason::Closed),
+        }
+    }
+
+    /// Reports that a connector waits no longer.
+    fn report_withdrawal(&mut self, connector: &Connector, reason: Reason) {
+        let failed = |connection| Event::ConnectFailed { connection, reason };
+        self.report(&connector.socket, &connector.trail, failed);
     }
 }
 
@@ -140,6 +177,7 @@ fn change<R>(registry: &Registry, action: impl FnOnce(&mut Names, &mut Consequen
         wakers: Vec::new(),
         drops: Vec::new(),
         ends: Vec::new(),
+        reports: Vec::new(),
     };
     let result = {
         let mut names = registry.names.lock().unwrap_or_else(PoisonError::into_inner);
@@ -163,6 +201,9 @@ pub(crate) fn bind(registry: &Registry, socket: &Arc<SocketLink>, address: &str)
             });
         }
         entry.binder = Some(socket.clone());
+        then.reports.push(socket.monitors.report(|| Event::Listening {
+            endpoint: format!("inproc://{address}"),
+        }));
         names.attach_parked(address, then);
         Ok(())
     })
@@ -198,9 +239,9 @@ pub(crate) fn connect(
 
 /// Gives the name up. Connections that were made stay.
 pub(crate) fn unbind(registry: &Registry, socket: SocketId, address: &str) {
-    change(registry, |names, _| {
+    change(registry, |names, then| {
         if let Some(entry) = names.names.get_mut(address) {
-            entry.unbind(socket);
+            entry.unbind(socket, address, then);
         }
     });
 }
@@ -215,6 +256,7 @@ pub(crate) fn disconnect(registry: &Registry, socket: SocketId, address: &str) -
         {
             let attached = names.attached.swap_remove(index);
             attached.part();
+            then.report_close(&attached, socket);
             names.attach_waiting(&attached.binder, then);
             names.attach_waiting(&attached.connector, then);
             return Some(attached.pipe);
@@ -226,6 +268,7 @@ pub(crate) fn disconnect(registry: &Registry, socket: SocketId, address: &str) -
             .position(|connector| connector.socket.id == socket)?;
         let connector = entry.parked.remove(index);
         let pipe = connector.pipe;
+        then.report_withdrawal(&connector, Reason::Closed);
         then.drops.push(connector);
         Some(pipe)
     })
@@ -234,20 +277,15 @@ pub(crate) fn disconnect(registry: &Registry, socket: SocketId, address: &str) -
 /// Ends a connection, which is made anew at once, and tells the monitors of both sides why. Says which pipe its connector has
 /// now; nothing if it is none of these. The caller drops its own ends of the old pipes.
 pub(crate) fn abort(registry: &Registry, pipe: PipeId, reason: &Reason) -> Option<PipeId> {
-    let sides = change(registry, |names, then| {
+    change(registry, |names, then| {
         let index = names.attached.iter().position(|it| it.pipe == pipe)?;
-        let it = &names.attached[index];
-        let sides = (it.binder.clone(), it.connector.clone(), it.address.clone());
         if matches!(reason, Reason::TooManySubscriptions { .. }) {
             // The same would come at once: it waits for the next who binds the name.
-            names.set_aside(index, then);
+            names.set_aside(index, reason, then);
+            return Some(pipe);
         }
-        Some(sides)
-    });
-    let (binder, connector, address) = sides?;
-    let fresh = renew(registry, pipe);
-    report_end(&binder, &connector, &address, reason);
-    Some(fresh.unwrap_or(pipe))
+        Some(names.renew(index, reason, then))
+    })
 }
 
 /// Whether the socket's connection to this name is made.
@@ -258,22 +296,20 @@ pub(crate) fn is_attached(registry: &Registry, socket: SocketId, address: &str) 
     })
 }
 
-/// Makes a connection anew, without what is in its pipes, and says which pipe its connector has now. The caller drops its
-/// own ends of the old ones.
+/// Makes a connection anew, without what is in its pipes, because its connector wants none of it, and says which pipe that has
+/// now. The caller drops its own ends of the old ones.
 pub(crate) fn renew(registry: &Registry, pipe: PipeId) -> Option<PipeId> {
-    let fresh = registry.next_id();
     change(registry, |names, then| {
         if let Some(index) = names.attached.iter().position(|it| it.pipe == pipe) {
-            let it = names.attached.swap_remove(index);
-            it.part();
-            names.dial(&it.connector, &it.address, fresh, it.chosen.clone(), then);
-            return Some(fresh);
+            return Some(names.renew(index, &Reason::RequestGivenUp, then));
         }
         let (address, index) = names.names.iter().find_map(|(address, entry)| {
             let index = entry.parked.iter().position(|connector| connector.pipe == pipe)?;
             Some((address.clone(), index))
         })?;
         let connector = names.names.get_mut(&address)?.parked.remove(index);
+        then.report_withdrawal(&connector, Reason::RequestGivenUp);
+        let fresh = registry.next_id();
         names.dial(&connector.socket, &address, fresh, connector.name.clone(), then);
         then.drops.push(connector);
         Some(fresh)
@@ -283,13 +319,17 @@ pub(crate) fn renew(registry: &Registry, pipe: PipeId) -> Option<PipeId> {
 /// Forgets everything about a socket that closes. Those who were connected to it wait for the next who binds the name.
 pub(crate) fn close(registry: &Registry, socket: SocketId) {
     change(registry, |names, then| {
-        for entry in names.names.values_mut() {
-            entry.unbind(socket);
+        for (address, entry) in &mut names.names {
+            entry.unbind(socket, address, then);
             let (own, others) = std::mem::take(&mut entry.parked)
                 .into_iter()
                 .partition(|connector| connector.socket.id == socket);
             entry.parked = others;
-            then.drops.extend::<Vec<_>>(own);
+            let own: Vec<Connector> = own;
+            for connector in own {
+                then.report_withdrawal(&connector, Reason::Closed);
+                then.drops.push(connector);
+            }
         }
         // Moves few, because there may be very many of which few are this socket's.
         let mut left = Vec::new();
@@ -302,6 +342,7 @@ pub(crate) fn close(registry: &Registry, socket: SocketId) {
         }
         left.reverse();
         for it in left {
+            then.report_close(&it, socket);
             if it.connector.id == socket {
                 names.attach_waiting(&it.binder, then);
             } else {
@@ -322,7 +363,7 @@ impl Names {
         name: Option<PeerId>,
         then: &mut Consequences<'_>,
     ) {
-        let connector = new_connector(socket, pipe, name, then);
+        let connector = new_connector(socket, pipe, address, name, then);
         let binder = self.names.get(address).and_then(|entry| entry.binder.clone());
         let refused = match binder {
             Some(binder) if socket.socket_type.accepts(binder.socket_type) => {
@@ -397,17 +438,31 @@ impl Names {
             // It connected before it bound the name itself.
             return Some(connector);
         }
+        let mut trails = meet(binder, &connector, address);
+        if !connector.refused {
+            report_meeting(binder, &connector.socket, &trails, then);
+        }
         if !binder.pair_with(pipe) {
-            refuse(binder, &mut connector, address, Reason::AlreadyPaired);
+            refuse(
+                binder,
+                &mut connector,
+                address,
+                &trails,
+                Reason::AlreadyPaired,
+                then,
+            );
             return Some(connector);
         }
-        let known_as = match self.name_each_other(binder, &connector, then) {
+        let known_as = match self.name_each_other(binder, &connector, &trails, then) {
             Ok(names) => names,
             Err(reason) => {
-                refuse(binder, &mut connector, address, reason);
+                refuse(binder, &mut connector, address, &trails, reason, then);
                 return Some(connector);
             }
         };
+        if connector.refused {
+            report_meeting(binder, &connector.socket, &trails, then);
+        }
         let socket = connector.socket.clone();
         let to_binder = match connector.sends.take() {
             Some((reader, relay)) => {
@@ -433,6 +488,11 @@ impl Names {
                 then.post(inbox, ToSocket::Receive(reader, name.clone()));
             }
         }
+        trails.0.introduced(Some(socket.socket_type), known_as.1.clone());
+        trails.1.introduced(Some(binder.socket_type), known_as.0.clone());
+        for (link, trail) in [(binder, &trails.0), (&socket, &trails.1)] {
+            then.reports.push(link.monitors.established(pipe, trail));
+        }
         self.attached.push(Attached {
             binder: binder.clone(),
             connector: socket,
@@ -449,11 +509,12 @@ impl Names {
         &mut self,
         binder: &Arc<SocketLink>,
         connector: &Connector,
+        trails: &(Trail, Trail),
         then: &mut Consequences<'_>,
     ) -> Result<(Option<PeerId>, Option<PeerId>), Reason> {
         let chosen = connector.name.clone().or_else(|| identity(binder));
-        let of_binder = self.name_peer(&connector.socket, chosen, connector, then)?;
-        match self.name_peer(binder, identity(&connector.socket), connector, then) {
+        let of_binder = self.name_peer(&connector.socket, chosen, connector, &trails.1, then)?;
+        match self.name_peer(binder, identity(&connector.socket), connector, &trails.0, then) {
             Ok(of_connector) => Ok((of_binder, of_connector)),
             Err(reason) => {
                 if let Some(name) = of_binder {
@@ -464,12 +525,13 @@ impl Names {
         }
     }
 
-    /// The name that a ROUTER gives the peer of a new connection; none for other types.
+    /// The name that a ROUTER gives the peer of a new connection; none for other types. `trail` is the ROUTER's.
     fn name_peer(
         &mut self,
         router: &Arc<SocketLink>,
         name: Option<PeerId>,
         connector: &Connector,
+        trail: &Trail,
         then: &mut Consequences<'_>,
     ) -> Result<Option<PeerId>, Reason> {
         if router.socket_type != SocketType::Router {
@@ -482,15 +544,25 @@ impl Names {
         let takes_over = router.options.on_duplicate == OnDuplicate::TakeOver && !connector.refused;
         let previous = match router.identities().claim(name.clone(), holder.clone()) {
             Ok(name) => return Ok(Some(name)),
-            Err(previous) if takes_over => std::mem::replace(previous, holder),
+            Err(previous) if takes_over => Some(std::mem::replace(previous, holder)),
             // A peer in this process needs no sign of life, and one elsewhere cannot be waited for here.
-            Err(_) => {
-                return Err(Reason::DuplicateIdentity {
-                    identity: name.map_or_else(String::new, |name| name.to_string()),
-                });
-            }
+            Err(_) => None,
         };
         let text = name.as_ref().map_or_else(String::new, PeerId::to_string);
+        let duplicate = |outcome| {
+            let identity = name.clone();
+            move |connection| Event::DuplicateIdentity {
+                connection,
+                identity: identity.expect("a name that is made up is nobody's"),
+                outcome,
+            }
+        };
+        let Some(previous) = previous else {
+            if !connector.refused {
+                then.report(router, trail, duplicate(DuplicateOutcome::Refused));
+            }
+            return Err(Reason::DuplicateIdentity { identity: text });
+        };
         match previous.reactor {
             Some(reactor) => reactor.post(ToReactor::Abort {
                 pipe: previous.pipe,
@@ -498,6 +570,7 @@ impl Names {
             }),
             None => self.detach(router, previous.pipe, then),
         }
+        then.report(router, trail, duplicate(DuplicateOutcome::TakenOver));
         Ok(name)
     }
 
@@ -510,25 +583,33 @@ impl Names {
             then.post(inbox, ToSocket::Detach(pipe));
         }
         let it = &self.attached[index];
-        let (binder, connector, address) = (it.binder.clone(), it.connector.clone(), it.address.clone());
-        let name = match router.id == binder.id {
+        let name = match router.id == it.binder.id {
             true => it.known_as.1.as_ref(),
             false => it.known_as.0.as_ref(),
         };
         let identity = name.map_or_else(String::new, PeerId::to_string);
-        self.set_aside(index, then);
-        let reason = Reason::IdentityTakenOver { identity };
-        report_end(&binder, &connector, &address, &reason);
+        self.set_aside(index, &Reason::IdentityTakenOver { identity }, then);
     }
 
-    /// Takes a connection apart. Its connector waits, with new pipes.
-    fn set_aside(&mut self, index: usize, then: &mut Consequences<'_>) {
+    /// Takes a connection apart, and tells both sides why. Its connector waits, with new pipes.
+    fn set_aside(&mut self, index: usize, reason: &Reason, then: &mut Consequences<'_>) {
         let it = self.attached.swap_remove(index);
         it.part();
+        then.report_end(&it, reason.clone(), reason.clone());
         let fresh = then.registry.next_id();
-        let mut connector = new_connector(&it.connector, fresh, it.chosen, then);
+        let mut connector = new_connector(&it.connector, fresh, &it.address, it.chosen, then);
         connector.refused = true;
         self.park(connector, &it.address);
+    }
+
+    /// Takes a connection apart, tells both sides why, and makes it anew. Returns which pipe its connector has now.
+    fn renew(&mut self, index: usize, reason: &Reason, then: &mut Consequences<'_>) -> PipeId {
+        let it = self.attached.swap_remove(index);
+        it.part();
+        then.report_end(&it, reason.clone(), reason.clone());
+        let fresh = then.registry.next_id();
+        self.dial(&it.connector, &it.address, fresh, it.chosen.clone(), then);
+        fresh
     }
 }
 
@@ -557,9 +638,12 @@ impl ReceivePipe {
 }
 
 impl Name {
-    fn unbind(&mut self, socket: SocketId) {
-        if self.binder.as_ref().is_some_and(|binder| binder.id == socket) {
-            self.binder = None;
+    fn unbind(&mut self, socket: SocketId, address: &str, then: &mut Consequences<'_>) {
+        if let Some(binder) = self.binder.take_if(|binder| binder.id == socket) {
+            then.reports
+                .push(binder.monitors.report(|| Event::ListenerClosed {
+                    endpoint: format!("inproc://{address}"),
+                }));
         }
     }
 }
@@ -568,6 +652,7 @@ impl Name {
 fn new_connector(
     socket: &Arc<SocketLink>,
     pipe: PipeId,
+    address: &str,
     name: Option<PeerId>,
     then: &mut Consequences<'_>,
 ) -> Connector {
@@ -584,7 +669,37 @@ fn new_connector(
         sends,
         name,
         refused: false,
+        trail: begin_trail(socket, address, then),
     }
+}
+
+/// Begins to tell of a connection that a socket wants.
+fn begin_trail(socket: &SocketLink, address: &str, then: &mut Consequences<'_>) -> Trail {
+    let endpoint = format!("inproc://{address}");
+    let trail = Trail::new(then.registry.next_id(), endpoint.clone(), String::new(), endpoint);
+    then.report(socket, &trail, |connection| Event::Connecting { connection });
+    trail
+}
+
+/// The two sides of a connection that comes about, as the binder's monitors and the connector's are told.
+fn meet(binder: &SocketLink, connector: &Connector, address: &str) -> (Trail, Trail) {
+    let endpoint = || format!("inproc://{address}");
+    let mut of_binder = Trail::new(connector.trail.id(), endpoint(), endpoint(), endpoint());
+    let mut of_connector = connector.trail.clone();
+    of_connector.connected(endpoint(), endpoint());
+    of_binder.introduced(Some(connector.socket.socket_type), None);
+    of_connector.introduced(Some(binder.socket_type), None);
+    (of_binder, of_connector)
+}
+
+fn report_meeting(
+    binder: &SocketLink,
+    connector: &SocketLink,
+    trails: &(Trail, Trail),
+    then: &mut Consequences<'_>,
+) {
+    then.report(binder, &trails.0, |connection| Event::Accepted { connection });
+    then.report(connector, &trails.1, |connection| Event::Connected { connection });
 }
 
 fn release(router: &SocketLink, name: &PeerId, pipe: PipeId) {
@@ -595,29 +710,26 @@ fn identity(socket: &SocketLink) -> Option<PeerId> {
     PeerId::new(socket.options.identity.clone()).ok()
 }
 
-/// Tells both sides' monitors that a connection has ended.
-fn report_end(binder: &SocketLink, connector: &SocketLink, address: &str, reason: &Reason) {
-    for link in [binder, connector] {
-        link.monitors.report(|| Event::Disconnected {
-            endpoint: format!("inproc://{address}"),
-            peer: format!("inproc://{address}"),
-            reason: reason.clone(),
-        });
-    }
-}
-
-/// Tells both sides' monitors that a connection was not made, once.
-fn refuse(binder: &SocketLink, connector: &mut Connector, address: &str, reason: Reason) {
+/// Tells both sides' monitors that a connection was not made, once. The connector goes on waiting, for another connection.
+fn refuse(
+    binder: &SocketLink,
+    connector: &mut Connector,
+    address: &str,
+    trails: &(Trail, Trail),
+    reason: Reason,
+    then: &mut Consequences<'_>,
+) {
     if std::mem::replace(&mut connector.refused, true) {
         return;
     }
-    for link in [binder, &*connector.socket] {
-        link.monitors.report(|| Event::HandshakeFailed {
-            endpoint: format!("inproc://{address}"),
-            peer: format!("inproc://{address}"),
-            reason: reason.clone(),
+    for (link, trail) in [(binder, &trails.0), (&connector.socket, &trails.1)] {
+        let reason = reason.clone();
+        then.report(link, trail, |connection| Event::HandshakeFailed {
+            connection,
+            reason,
         });
     }
+    connector.trail = begin_trail(&connector.socket, address, then);
 }
 
 /// Makes a way for messages from one socket to another, if there is to be one, and gives the sending socket its end.

@@ -177,9 +177,19 @@ macro_rules! socket_methods {
                 self.count()
             }
 
-            /// Observes the socket's connections from here on.
+            /// Observes the socket's connections from here on: what happens to them, and why.
+            ///
+            /// The monitor is independent of the socket, for another thread or task. It keeps
+            /// [`Monitor::DEFAULT_CAPACITY`] events for a reader that is slow.
             pub fn monitor(&self) -> Monitor {
-                self.$($core).+.monitor()
+                self.monitor_with(Monitor::DEFAULT_CAPACITY)
+            }
+
+            /// As [`monitor`](Self::monitor), with another number of events that may wait for the reader. At least one may.
+            ///
+            /// Memory is taken as events come, about 100 bytes for each that waits.
+            pub fn monitor_with(&self, capacity: usize) -> Monitor {
+                self.$($core).+.monitor(capacity)
             }
         }
 

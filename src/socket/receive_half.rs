@@ -493,7 +493,9 @@ impl ReceiveHalf {
                     self.departed(Departure::Connection { pipe, finished });
                 }
                 ToSocket::Over(over) => self.over = Some(over),
-                ToSocket::Send(..) => debug_assert!(false, "send pipes go to the send half"),
+                ToSocket::Send(..) | ToSocket::Gone(_) => {
+                    debug_assert!(false, "send pipes go to the send half");
+                }
             }
         }
         for id in ready.drain(..) {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::Context as TaskContext;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 
@@ -14,6 +14,7 @@ use crate::context;
 use crate::framing::{self, Framed, Run};
 use crate::mailbox::{Over, SendPipe, SocketLink, ToSocket};
 use crate::message::Message;
+use crate::monitor::Event;
 use crate::options::Options;
 use crate::peer_id::PeerId;
 use crate::pipe::PipeId;
@@ -30,7 +31,7 @@ pub(crate) struct SendHalf<R> {
     context: Arc<context::Inner>,
     link: Arc<SocketLink>,
     inbox: Arc<Inbox<ToSocket>>,
-    pipes: Slab<Pipe>,
+    pipes: Slab<Entry>,
     keys: HashMap<PipeId, usize>,
     pub(crate) route: R,
     byte_spares: Spares<u8>,
@@ -71,6 +72,20 @@ impl Route for LoadBalancer {
     }
 }
 
+struct Entry {
+    pipe: Pipe,
+    fullness: Fullness,
+}
+
+/// Whether a peer is at its high-water mark, to be told once for as long as it mostly is.
+#[derive(Default)]
+struct Fullness {
+    /// No room was found, and none since.
+    is_full: bool,
+    /// When that was last found, and told or not told because it was so shortly before.
+    since: Option<Instant>,
+}
+
 enum Pipe {
     Wire(Sender),
     Inproc(Writer<Message>),
@@ -84,6 +99,9 @@ const BY_REFERENCE_MANY_MIN: usize = 256;
 /// The publisher writes to idle connections itself if there are no more than these: a system call for each is what their
 /// latency is worth.
 const DIRECT_PEERS_MAX: usize = 4;
+
+/// A peer that had room for a moment, and is full again within this time, is still the same slow peer.
+const FULL_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a message was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +151,7 @@ impl<R: Route> SendHalf<R> {
     /// Gives a message to a peer, or back if the peer is at its high-water mark; then the inbox will hear when it has room.
     #[inline]
     pub(crate) fn give(&mut self, key: usize, message: Message) -> Result<(), Message> {
-        match &mut self.pipes[key] {
+        match &mut self.pipes[key].pipe {
             Pipe::Wire(pipe) => {
                 if pipe.has_room() || pipe.wait_for_room() {
                     self.tally.take(1, message.total_bytes());
@@ -155,12 +173,13 @@ impl<R: Route> SendHalf<R> {
             }
         }
         self.tally.full += 1;
+        self.found_full(key);
         Err(message)
     }
 
     /// What frames can be appended to, if the peer has a connection.
     pub(crate) fn frames(&mut self, key: usize) -> Option<(&mut Sender, &mut Spares<u8>)> {
-        match &mut self.pipes[key] {
+        match &mut self.pipes[key].pipe {
             Pipe::Wire(pipe) => Some((pipe, &mut self.byte_spares)),
             Pipe::Inproc(_) | Pipe::Latest(_) => None,
         }
@@ -175,10 +194,40 @@ impl<R: Route> SendHalf<R> {
     /// Whether a peer has room, or can be given some at once. Asks for no word of room.
     #[inline]
     pub(crate) fn make_room(&mut self, key: usize) -> bool {
-        match &mut self.pipes[key] {
+        let Entry { pipe, fullness } = &mut self.pipes[key];
+        let has_room = match pipe {
             Pipe::Wire(pipe) => pipe.make_room(),
             Pipe::Inproc(pipe) => pipe.has_room(),
             Pipe::Latest(_) => true,
+        };
+        if has_room {
+            fullness.is_full = false;
+        } else {
+            self.found_full(key);
+        }
+        has_room
+    }
+
+    /// Tells that a peer is at its high-water mark, unless that was told already and has hardly been otherwise since.
+    #[cold]
+    fn found_full(&mut self, key: usize) {
+        let Entry { pipe, fullness } = &mut self.pipes[key];
+        if std::mem::replace(&mut fullness.is_full, true) {
+            return;
+        }
+        let now = Instant::now();
+        let before = fullness.since.replace(now);
+        if before.is_some_and(|before| now.duration_since(before) < FULL_AGAIN_AFTER) {
+            return;
+        }
+        let slow = |connection| Event::SlowPeer {
+            connection,
+            waiting: self.link.options.send_hwm,
+        };
+        match self.link.monitors.report_of(pipe.id(), slow) {
+            Some(later) => later.carry_out(),
+            // It is not connected. When it is and has had room, it may be slow.
+            None => fullness.since = None,
         }
     }
 
@@ -192,7 +241,7 @@ impl<R: Route> SendHalf<R> {
         };
         let mut framed = None;
         for &key in keys {
-            match &mut self.pipes[key] {
+            match &mut self.pipes[key].pipe {
                 Pipe::Wire(pipe) => {
                     if framed.is_some() || !framing::append_small(pipe, message, &mut self.byte_spares) {
                         framed
@@ -206,7 +255,7 @@ impl<R: Route> SendHalf<R> {
         }
         fence_after_fan_out();
         for &key in keys {
-            if let Pipe::Wire(pipe) = &mut self.pipes[key] {
+            if let Pipe::Wire(pipe) = &mut self.pipes[key].pipe {
                 pipe.wake_drain(keys.len() <= DIRECT_PEERS_MAX);
             }
         }
@@ -214,7 +263,14 @@ impl<R: Route> SendHalf<R> {
 
     /// Whether a peer has room; if not, the inbox will hear when it has.
     pub(crate) fn has_room(&mut self, key: usize) -> bool {
-        self.pipes[key].has_room()
+        let Entry { pipe, fullness } = &mut self.pipes[key];
+        let has_room = pipe.has_room();
+        if has_room {
+            fullness.is_full = false;
+        } else {
+            self.found_full(key);
+        }
+        has_room
     }
 
     /// Waits for news, until the deadline: then it returns false.
@@ -275,12 +331,12 @@ impl<R: Route> SendHalf<R> {
 
     /// The pipe of a peer.
     pub(crate) fn pipe_of(&self, key: usize) -> PipeId {
-        self.pipes[key].id()
+        self.pipes[key].pipe.id()
     }
 
     /// Messages that a peer's pipe has accepted since it was made.
     pub(crate) fn accepted(&self, key: usize) -> u64 {
-        self.pipes[key].counts().accepted
+        self.pipes[key].pipe.counts().accepted
     }
 
     /// Why nothing comes or goes any more, if that is so.
@@ -340,6 +396,12 @@ impl<R: Route> SendHalf<R> {
                         self.retire(pipe, Cause::Disconnected);
                     }
                 }
+                ToSocket::Gone(id) => {
+                    if let Some(key) = self.keys.get(&id).copied() {
+                        let pipe = self.remove(key);
+                        self.leave(pipe, Cause::PeerGone);
+                    }
+                }
                 ToSocket::Over(over) => self.give_up(over),
                 ToSocket::Receive(..) | ToSocket::Lost { .. } => {
                     debug_assert!(false, "what is received goes to the receive half");
@@ -351,7 +413,7 @@ impl<R: Route> SendHalf<R> {
                 self.refresh(key);
             } else if let Some(index) = self.leaving.iter().position(|(pipe, _)| pipe.id() == id) {
                 let (pipe, cause) = self.leaving.swap_remove(index);
-                self.retire(pipe, cause);
+                self.leave(pipe, cause);
             }
         }
         (self.items, self.ready) = (items, ready);
@@ -362,10 +424,10 @@ impl<R: Route> SendHalf<R> {
     fn give_up(&mut self, over: Over) {
         self.over = Some(over);
         if over == Over::Forked {
-            for (key, pipe) in std::mem::take(&mut self.pipes) {
+            for (key, entry) in std::mem::take(&mut self.pipes) {
                 self.route.remove(key);
-                self.tally.fold(&pipe, Cause::PeerGone);
-                std::mem::forget(pipe);
+                self.tally.fold(&entry.pipe, Cause::PeerGone);
+                std::mem::forget(entry);
             }
             self.keys.clear();
             return;
@@ -381,7 +443,7 @@ impl<R: Route> SendHalf<R> {
         let wires: Vec<usize> = self
             .pipes
             .iter()
-            .filter(|(_, pipe)| matches!(pipe, Pipe::Wire(_)))
+            .filter(|(_, entry)| matches!(entry.pipe, Pipe::Wire(_)))
             .map(|(key, _)| key)
             .collect();
         for key in wires {
@@ -402,7 +464,8 @@ impl<R: Route> SendHalf<R> {
         // In inproc a probe or a welcome may be in it already.
         self.tally.accepted += pipe.counts().accepted;
         let id = pipe.id();
-        let key = self.pipes.insert(pipe);
+        let fullness = Fullness::default();
+        let key = self.pipes.insert(Entry { pipe, fullness });
         self.keys.insert(id, key);
         self.route.add(key, name);
         self.refresh(key);
@@ -410,9 +473,10 @@ impl<R: Route> SendHalf<R> {
 
     /// Brings what is known of a pipe up to date.
     fn refresh(&mut self, key: usize) {
-        let pipe = &mut self.pipes[key];
+        let Entry { pipe, fullness } = &mut self.pipes[key];
         if !pipe.is_gone() {
             let (connected, full) = (pipe.is_connected(), !pipe.has_room());
+            fullness.is_full &= full;
             self.route.set(key, connected, full);
             return;
         }
@@ -428,15 +492,22 @@ impl<R: Route> SendHalf<R> {
     /// Counts what became of the messages of a peer that is not listed any more, when that is certain.
     fn retire(&mut self, pipe: Pipe, cause: Cause) {
         match &pipe {
-            Pipe::Wire(sender) if !sender.is_ended() && self.over != Some(Over::IoThreadDied) => {
-                self.leaving.push((pipe, cause))
-            }
-            _ => self.tally.fold(&pipe, cause),
+            Pipe::Wire(_) => self.leave(pipe, cause),
+            Pipe::Inproc(_) | Pipe::Latest(_) => self.tally.fold(&pipe, cause),
+        }
+    }
+
+    /// Keeps a pipe until its other side takes nothing more out of it, and then counts.
+    fn leave(&mut self, pipe: Pipe, cause: Cause) {
+        if pipe.is_gone() || self.over == Some(Over::IoThreadDied) {
+            self.tally.fold(&pipe, cause);
+        } else {
+            self.leaving.push((pipe, cause));
         }
     }
 
     fn remove(&mut self, key: usize) -> Pipe {
-        let pipe = self.pipes.remove(key);
+        let pipe = self.pipes.remove(key).pipe;
         self.keys.remove(&pipe.id());
         self.route.remove(key);
         pipe
@@ -454,7 +525,7 @@ impl<R> SendHalf<R> {
     pub(crate) fn stats(&self) -> Sent {
         let mut sent = self.tally;
         sent.peers = self.pipes.len();
-        let listed = self.pipes.iter().map(|(_, pipe)| pipe);
+        let listed = self.pipes.iter().map(|(_, entry)| &entry.pipe);
         for pipe in listed.chain(self.leaving.iter().map(|(pipe, _)| pipe)) {
             let counts = pipe.counts();
             sent.handed_over += counts.handed_over;

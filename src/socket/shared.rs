@@ -311,7 +311,12 @@ impl SharedPushSocket {
 
     /// As [`PushSocket::monitor`].
     pub fn monitor(&self) -> Monitor {
-        self.shared.lock().core.monitor()
+        self.monitor_with(Monitor::DEFAULT_CAPACITY)
+    }
+
+    /// As [`monitor`](Self::monitor), with another number of events that may wait for the reader. At least one may.
+    pub fn monitor_with(&self, capacity: usize) -> Monitor {
+        self.shared.lock().core.monitor(capacity)
     }
 }
 
@@ -435,7 +440,12 @@ impl SharedPubSocket {
 
     /// As [`PubSocket::monitor`].
     pub fn monitor(&self) -> Monitor {
-        self.shared.lock().core.monitor()
+        self.monitor_with(Monitor::DEFAULT_CAPACITY)
+    }
+
+    /// As [`monitor`](Self::monitor), with another number of events that may wait for the reader. At least one may.
+    pub fn monitor_with(&self, capacity: usize) -> Monitor {
+        self.shared.lock().core.monitor(capacity)
     }
 }
 

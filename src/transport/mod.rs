@@ -49,6 +49,15 @@ impl Address {
             Err(io::ErrorKind::Unsupported.into())
         }
     }
+
+    /// The address as text for events, if it is more than the endpoint says: a host name has many.
+    pub(crate) fn text(&self) -> Option<String> {
+        match self {
+            Address::Tcp(address) => Some(tcp::text(Some(*address))),
+            #[cfg(unix)]
+            Address::Ipc(_) => None,
+        }
+    }
 }
 
 /// What an application may choose about the kernel's side of a stream. The default leaves every choice to the
@@ -179,7 +188,6 @@ impl Stream {
 
     /// Our end as text for events: `tcp://1.2.3.4:5`, `ipc:///path`, or `ipc://` for the nameless end of a
     /// dial.
-    #[cfg(test)]
     pub(crate) fn local_text(&self) -> String {
         match self {
             Stream::Tcp(stream) => tcp::text(stream.local_addr().ok()),

@@ -108,12 +108,12 @@ impl Scene {
     #[track_caller]
     fn reason(&self) -> (Stage, Reason) {
         wait_for(&self.monitor, "a connection was closed", |event| match event {
-            Event::HandshakeFailed { reason, endpoint, .. } => {
-                assert_eq!(*endpoint, self.endpoint);
+            Event::HandshakeFailed { reason, connection } => {
+                assert_eq!(connection.endpoint, self.endpoint);
                 Some((Stage::Handshake, reason.clone()))
             }
-            Event::Disconnected { reason, endpoint, .. } => {
-                assert_eq!(*endpoint, self.endpoint);
+            Event::Disconnected { reason, connection } => {
+                assert_eq!(connection.endpoint, self.endpoint);
                 Some((Stage::Traffic, reason.clone()))
             }
             _ => None,

@@ -16,6 +16,7 @@ mod heartbeats;
 mod high_water_mark;
 mod hostile_peers;
 mod mistakes;
+mod monitoring;
 mod pairs;
 mod pipeline;
 mod proxying;

@@ -316,10 +316,7 @@ fn a_host_that_does_not_resolve_is_tried_again_and_told() {
         push.connect(endpoint).unwrap();
         for _ in 0..2 {
             wait_for(&monitor, "connect failed", |event| match event {
-                Event::ConnectFailed {
-                    endpoint: failed,
-                    reason,
-                } if failed == endpoint => {
+                Event::ConnectFailed { connection, reason } if connection.endpoint == endpoint => {
                     assert!(matches!(reason, Reason::Io { .. }), "{reason:?}");
                     Some(())
                 }

@@ -271,7 +271,7 @@ on_every_wire! {
         push.connect(endpoint.as_str()).unwrap();
         for _ in 0..3 {
             let reason = wait_for(&monitor, "connect failed", |event| match event {
-                Event::ConnectFailed { endpoint: failed, reason } if *failed == endpoint => Some(reason.clone()),
+                Event::ConnectFailed { connection, reason } if connection.endpoint == endpoint => Some(reason.clone()),
                 _ => None,
             });
             assert!(!reason.to_string().is_empty());

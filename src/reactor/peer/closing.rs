@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::Peer;
 use crate::mailbox::ToSocket;
-use crate::monitor::{Event, Reason};
+use crate::monitor::Reason;
 use crate::pipe::outbound::Drainer;
 use crate::reactor::Io;
-use crate::reactor::connection::Connection;
+use crate::reactor::connection::{Connection, Stage};
 
 /// The application has closed: how long to go on.
 pub(super) struct Closing {
@@ -127,7 +127,11 @@ impl Peer {
         } else {
             Reason::Closed
         };
-        let peer = self.connection.as_ref().map(|connection| connection.peer.clone());
+        let told = self.connection.as_ref().map(|connection| {
+            let dialing = matches!(connection.stage, Stage::Dialing);
+            (connection.trail.clone(), dialing, connection.is_established())
+        });
+        let known_as = self.known_as();
         if let (Some(connection), true) = (&self.connection, messages > 0) {
             // Nothing more is to be delivered, so the kernel need not try.
             let _ = connection.stream.shutdown();
@@ -139,13 +143,10 @@ impl Peer {
         self.give_up_name();
         self.end_pipes(io);
         self.drop_connection(io);
-        match peer {
-            Some(peer) => self.report(|endpoint| Event::Disconnected {
-                endpoint,
-                peer,
-                reason,
-            }),
-            None if messages > 0 => self.report(|endpoint| Event::ConnectFailed { endpoint, reason }),
+        match told {
+            Some((_, _, true)) => self.socket.monitors.ended(known_as, reason).carry_out(),
+            Some((trail, dialing, false)) => self.report_failure(&trail, dialing, reason),
+            None if messages > 0 => self.report_failure(&self.new_trail(None, io), true, reason),
             None => {}
         }
     }

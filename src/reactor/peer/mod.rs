@@ -39,7 +39,7 @@ use crate::engine::handshake::{self, Handshake, Local};
 use crate::engine::heartbeat::Heartbeat;
 use crate::engine::traffic::{Decoder, Limits};
 use crate::mailbox::{Dial, SocketLink, ToSocket, WireEnds};
-use crate::monitor::{Event, Reason};
+use crate::monitor::{Event, Reason, Trail};
 use crate::options::Options;
 use crate::pipe::inbound::Writer;
 use crate::pipe::outbound::{Drained, Drainer};
@@ -136,7 +136,7 @@ impl Peer {
     }
 
     /// Takes over an accepted stream; its handshake begins. False if the stream cannot be registered.
-    pub(super) fn take_stream(&mut self, mut stream: Stream, peer: String, key: usize, io: &mut Io) -> bool {
+    pub(super) fn take_stream(&mut self, mut stream: Stream, trail: Trail, key: usize, io: &mut Io) -> bool {
         let options = &self.socket.options;
         let kernel = stream_options(options);
         let ready = stream.apply(&kernel).and_then(|()| {
@@ -144,16 +144,12 @@ impl Peer {
                 .register(&mut stream, Token(key), Interest::READABLE | Interest::WRITABLE)
         });
         if let Err(error) = ready {
-            self.report(|endpoint| Event::HandshakeFailed {
-                endpoint,
-                peer,
-                reason: error.into(),
-            });
+            self.report_failure(&trail, false, error.into());
             return false;
         }
         self.deadline = Some(io.now + options.handshake_timeout);
         let stage = Stage::Handshake(Box::new(self.handshake()));
-        self.connection = Some(Connection::new(stream, peer, stage));
+        self.connection = Some(Connection::new(stream, trail, stage));
         io.handshakes.insert(self.pipe, key);
         true
     }
@@ -195,7 +191,7 @@ impl Peer {
         match result {
             Ok(addresses) => {
                 connector.addresses = addresses.into_iter().map(Address::Tcp).collect();
-                self.dial_next(None, key, io);
+                self.dial_next(key, io);
             }
             Err(error) => self.attempt_failed(error.into(), io),
         }
@@ -240,7 +236,7 @@ impl Peer {
             Dialing::Waiting(until) if until <= io.now => match Connector::attempt(&self.endpoint) {
                 Attempt::Dial(address) => {
                     connector.addresses = [address].into();
-                    self.dial_next(None, key, io);
+                    self.dial_next(key, io);
                 }
                 Attempt::Resolve(host, port) => {
                     connector.state = Dialing::Resolving(io.now + self.socket.options.connect_timeout);
@@ -257,8 +253,8 @@ impl Peer {
         }
     }
 
-    /// Dials the next address of the attempt; without one, the attempt has failed, for the reason given.
-    fn dial_next(&mut self, mut failure: Option<Reason>, key: usize, io: &mut Io) {
+    /// Dials the next address of the attempt; without one, the attempt has failed.
+    fn dial_next(&mut self, key: usize, io: &mut Io) {
         let options = &self.socket.options;
         let kernel = stream_options(options);
         while let Some(address) = self
@@ -271,10 +267,12 @@ impl Peer {
                     .register(&mut stream, Token(key), Interest::READABLE | Interest::WRITABLE)?;
                 Ok(stream)
             });
+            let trail = self.new_trail(address.text(), io);
+            let connecting = |connection| Event::Connecting { connection };
+            self.socket.monitors.report_on(&trail, connecting).carry_out();
             match dialed {
                 Ok(stream) => {
-                    let peer = self.endpoint.to_string();
-                    let mut connection = Connection::new(stream, peer, Stage::Dialing);
+                    let mut connection = Connection::new(stream, trail, Stage::Dialing);
                     // The first event says that the attempt is over; a local one may be over already.
                     connection.writable = true;
                     self.connection = Some(connection);
@@ -284,14 +282,16 @@ impl Peer {
                     }
                     return;
                 }
-                Err(error) => failure = Some(error.into()),
+                Err(error) => self.report_failure(&trail, true, error.into()),
             }
         }
-        self.attempt_failed(failure.unwrap_or(Reason::PeerClosed), io);
+        self.pause(io);
     }
 
+    /// An attempt failed before there was an address to dial.
     fn attempt_failed(&mut self, reason: Reason, io: &mut Io) {
-        self.report(|endpoint| Event::ConnectFailed { endpoint, reason });
+        let trail = self.new_trail(None, io);
+        self.report_failure(&trail, true, reason);
         self.pause(io);
     }
 
@@ -300,7 +300,11 @@ impl Peer {
         if let Some(connector) = &mut self.connector {
             let delay = connector.pause(io.now);
             if self.closing.is_none() {
-                self.report(|endpoint| Event::Retrying { endpoint, delay });
+                let retrying = || Event::Retrying {
+                    endpoint: self.endpoint.to_string(),
+                    delay,
+                };
+                self.socket.monitors.report(retrying).carry_out();
             }
         }
     }
@@ -323,10 +327,12 @@ impl Peer {
             match connection.stream.dialed() {
                 Ok(true) => {
                     connection.stage = Stage::Handshake(Box::new(handshake(&self.socket)));
-                    connection.peer = connection.stream.peer_text();
-                    let peer = connection.peer.clone();
+                    let (local, remote) = (connection.stream.local_text(), connection.stream.peer_text());
+                    connection.trail.connected(local, remote);
                     self.deadline = Some(io.now + self.socket.options.handshake_timeout);
-                    self.report(|endpoint| Event::Connected { endpoint, peer });
+                    let connected = |connection| Event::Connected { connection };
+                    let monitors = &self.socket.monitors;
+                    monitors.report_on(&connection.trail, connected).carry_out();
                 }
                 Ok(false) => connection.writable = false,
                 Err(error) => {
@@ -382,6 +388,9 @@ impl Peer {
 
     /// Finds a place for a peer that has introduced itself: messages flow, or it has to wait for the name it claims.
     fn introduce(&mut self, peer: handshake::Peer, key: usize, io: &mut Io) -> Result<(), Reason> {
+        if let Some(connection) = &mut self.connection {
+            connection.trail.introduced(peer.socket_type, None);
+        }
         if self.connector.is_none() && !self.socket.pair_with(self.pipe) {
             return Err(self.refuse(Reason::AlreadyPaired));
         }
@@ -420,7 +429,9 @@ impl Peer {
         }));
         self.deadline = None;
         let side: Arc<dyn WriteSide> = connection.stream.clone();
-        let address = connection.peer.clone();
+        let name = self.naming.name.clone();
+        connection.trail.introduced(peer.socket_type, name);
+        let trail = connection.trail.clone();
         match &mut self.drainer {
             Some(drainer) => {
                 drainer.connect(side);
@@ -432,12 +443,10 @@ impl Peer {
         self.begin_telling(peer.version, io);
         self.begin_heartbeat(peer.version, io.now);
         self.write_wanted = true;
-        let peer_type = peer.socket_type;
-        self.report(|endpoint| Event::HandshakeSucceeded {
-            endpoint,
-            peer: address,
-            peer_type,
-        });
+        self.socket
+            .monitors
+            .established(self.known_as(), &trail)
+            .carry_out();
     }
 
     /// What a peer is to get before anything else goes between the frames of the pipe, because the pipe is the
@@ -593,24 +602,23 @@ impl Peer {
         match &self.connection {
             Some(Connection {
                 stage: Stage::Dialing,
+                trail,
                 ..
             }) => {
+                let trail = trail.clone();
                 self.drop_connection(io);
-                self.dial_next(Some(reason), key, io);
+                self.report_failure(&trail, true, reason);
+                self.dial_next(key, io);
             }
             Some(Connection {
                 stage: Stage::Handshake(_),
-                peer,
+                trail,
                 ..
             }) if more => {
-                let peer = peer.clone();
+                let trail = trail.clone();
                 self.drop_connection(io);
-                self.report(|endpoint| Event::HandshakeFailed {
-                    endpoint,
-                    peer,
-                    reason,
-                });
-                self.dial_next(None, key, io);
+                self.report_failure(&trail, false, reason);
+                self.dial_next(key, io);
             }
             _ => self.connection_ended(reason, io),
         }
@@ -630,7 +638,9 @@ impl Peer {
                 return;
             }
         }
-        let peer = connection.peer.clone();
+        let trail = connection.trail.clone();
+        let dialing = matches!(connection.stage, Stage::Dialing);
+        let known_as = self.known_as();
         if let Some(inbound) = &mut self.inbound {
             inbound.rollback();
         }
@@ -650,17 +660,9 @@ impl Peer {
             connector.succeeded();
         }
         if handshaking {
-            self.report(|endpoint| Event::HandshakeFailed {
-                endpoint,
-                peer,
-                reason,
-            });
+            self.report_failure(&trail, dialing, reason);
         } else {
-            self.report(|endpoint| Event::Disconnected {
-                endpoint,
-                peer,
-                reason,
-            });
+            self.socket.monitors.ended(known_as, reason).carry_out();
         }
         self.pause(io);
     }
@@ -738,8 +740,26 @@ impl Peer {
         handshake(&self.socket)
     }
 
-    fn report(&self, event: impl FnOnce(String) -> Event) {
-        self.socket.monitors.report(|| event(self.endpoint.to_string()));
+    /// The name of the pipes by which the socket knows the present connection.
+    fn known_as(&self) -> PipeId {
+        self.passing.unwrap_or(self.pipe)
+    }
+
+    /// Begins to tell of a connection that this side dials.
+    fn new_trail(&self, remote: Option<String>, io: &Io) -> Trail {
+        let id = io.ids.fetch_add(1, Ordering::Relaxed);
+        let endpoint = self.endpoint.to_string();
+        let remote = remote.unwrap_or_else(|| endpoint.clone());
+        Trail::new(id, endpoint, String::new(), remote)
+    }
+
+    /// Tells the end of a connection on which no messages flowed.
+    fn report_failure(&self, trail: &Trail, dialing: bool, reason: Reason) {
+        let failed = |connection| match dialing {
+            true => Event::ConnectFailed { connection, reason },
+            false => Event::HandshakeFailed { connection, reason },
+        };
+        self.socket.monitors.report_on(trail, failed).carry_out();
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::Peer;
 use crate::engine::handshake;
 use crate::mailbox::{Holder, Newcomer, ToReactor};
-use crate::monitor::Reason;
+use crate::monitor::{DuplicateOutcome, Event, Reason};
 use crate::options::OnDuplicate;
 use crate::peer_id::PeerId;
 use crate::pipe::PipeId;
@@ -30,6 +30,8 @@ pub(super) struct Naming {
     pub(super) name: Option<PeerId>,
     /// It has introduced itself and waits to hear whether the name it claims is free after all.
     pub(super) waiting: Option<handshake::Peer>,
+    /// It has had to wait.
+    has_waited: bool,
     /// Newcomers that claim this peer's name.
     challengers: Vec<Newcomer>,
     /// Bytes that had come from it before it was challenged.
@@ -46,6 +48,7 @@ impl Peer {
         }
         let claimed = self.claimed_name(peer);
         let text = claimed.as_ref().map_or_else(String::new, PeerId::to_string);
+        let has_waited = std::mem::take(&mut self.naming.has_waited);
         let holder = Holder {
             pipe: self.pipe,
             reactor: Some(io.handle.inbox.clone()),
@@ -54,24 +57,34 @@ impl Peer {
             let mut identities = self.socket.identities();
             match identities.claim(claimed.clone(), holder.clone()) {
                 Ok(name) => {
+                    drop(identities);
+                    if has_waited {
+                        self.report_duplicate(&name, DuplicateOutcome::TakenOver);
+                    }
                     self.naming.name = Some(name);
                     return Ok(true);
                 }
                 Err(previous) => match self.socket.options.on_duplicate {
                     OnDuplicate::TakeOver => std::mem::replace(previous, holder),
                     OnDuplicate::Challenge => previous.clone(),
-                    OnDuplicate::Reject => return Err(Reason::DuplicateIdentity { identity: text }),
+                    OnDuplicate::Reject => {
+                        drop(identities);
+                        return Err(self.lose_name(claimed));
+                    }
                 },
             }
         };
         if self.socket.options.on_duplicate == OnDuplicate::TakeOver {
-            self.naming.name = claimed;
             self.push_out(&previous, text);
+            if let Some(claimed) = &claimed {
+                self.report_duplicate(claimed, DuplicateOutcome::TakenOver);
+            }
+            self.naming.name = claimed;
             return Ok(true);
         }
         let Some(reactor) = previous.reactor else {
             // A peer in this process needs no sign of life.
-            return Err(Reason::DuplicateIdentity { identity: text });
+            return Err(self.lose_name(claimed));
         };
         reactor.post(ToReactor::Challenge {
             pipe: previous.pipe,
@@ -81,7 +94,30 @@ impl Peer {
             },
         });
         self.deadline = Some(io.now + self.socket.options.handshake_timeout);
+        self.naming.has_waited = true;
         Ok(false)
+    }
+
+    /// The name stays with who has it: tells so, and gives the reason for what follows.
+    fn lose_name(&self, claimed: Option<PeerId>) -> Reason {
+        if let Some(claimed) = &claimed {
+            self.report_duplicate(claimed, DuplicateOutcome::Refused);
+        }
+        Reason::DuplicateIdentity {
+            identity: claimed.map_or_else(String::new, |name| name.to_string()),
+        }
+    }
+
+    fn report_duplicate(&self, identity: &PeerId, outcome: DuplicateOutcome) {
+        if let Some(connection) = &self.connection {
+            let duplicate = |connection| Event::DuplicateIdentity {
+                connection,
+                identity: identity.clone(),
+                outcome,
+            };
+            let monitors = &self.socket.monitors;
+            monitors.report_on(&connection.trail, duplicate).carry_out();
+        }
     }
 
     /// What the peer is to be called: what the application says, or else its own identity. None if that is up to us.
@@ -161,9 +197,8 @@ impl Peer {
         let place = if name_is_free {
             self.introduce(peer, key, io)
         } else {
-            let claimed = self.claimed_name(&peer);
-            let identity = claimed.as_ref().map_or_else(String::new, PeerId::to_string);
-            Err(self.refuse(Reason::DuplicateIdentity { identity }))
+            let reason = self.lose_name(self.claimed_name(&peer));
+            Err(self.refuse(reason))
         };
         if let Err(reason) = place {
             self.connection_ended(reason, io);
@@ -187,6 +222,7 @@ impl Peer {
             self.socket.neighbours().on_vacancy();
         }
         self.naming.waiting = None;
+        self.naming.has_waited = false;
         self.naming.challenge_ends = None;
         for newcomer in self.naming.challengers.drain(..) {
             answer(&newcomer, true);
