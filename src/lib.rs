@@ -5,6 +5,13 @@
 //!
 //! Begin with a [`Context`] and two sockets, such as [`PushSocket`] and [`PullSocket`]; the [`guide`] tells in one page what is
 //! promised, what is not, and how to see what is going on.
+//!
+//! # Features
+//! None is on by default.
+//! - `futures`: a [`Monitor`] is a `futures_core::Stream`.
+//! - `tracing`: what a [`Monitor`] tells goes to `tracing` as well, whether or not there is one: events with the target
+//!   `zerowire` and fields, each connection's in a span of its own. The subscriber is called on I/O threads and must not block
+//!   them, nor use the sockets that it is told of.
 #![cfg_attr(zerowire_loom, allow(dead_code))]
 
 #[cfg(not(zerowire_loom))]
