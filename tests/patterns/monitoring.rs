@@ -145,17 +145,23 @@ on_every_transport! {
         let monitor = router.monitor();
         // Not a wildcard, whose directory goes with the listener.
         let endpoint = router.bind(transport.fresh()).unwrap();
-        for round in 0..30 {
+        for round in 0..100 {
             let name = format!("peer-{round}");
             let mut dealer = dealer(&context, &name);
-            dealer.connect(&endpoint).unwrap();
+            let address = endpoint.clone();
+            let connecting = thread::spawn(move || {
+                dealer.connect(address).unwrap();
+                dealer
+            });
             let connection = wait_for(&monitor, "handshake succeeded", of!(HandshakeSucceeded));
             assert_eq!(router.peers(), [peer(&name)]);
             assert_eq!(connection.peer, Some(peer(&name)));
-            drop(dealer);
+            let dealer = connecting.join().unwrap();
+            let dropping = thread::spawn(move || drop(dealer));
             let ended = wait_for(&monitor, "disconnected", of!(Disconnected));
             assert!(router.peers().is_empty());
             assert_eq!(ended, connection);
+            dropping.join().unwrap();
         }
         drop(router);
         wait_for(&monitor, "listener closed", |event| matches!(event, Event::ListenerClosed { .. }).then_some(()));
