@@ -111,8 +111,8 @@ pub enum Event {
         outcome: DuplicateOutcome,
     },
     /// A peer of this publisher has subscribed to a topic, or ended a subscription. Told when the publisher takes note,
-    /// which is in one of its calls; what it publishes afterwards is filtered accordingly. The end of a connection ends its
-    /// subscriptions without further events.
+    /// which is in one of its calls; what it publishes afterwards is filtered accordingly. What a peer says again changes
+    /// nothing and is not told, and the end of a connection ends its subscriptions without further events.
     Subscription {
         /// The connection.
         connection: Arc<Connection>,

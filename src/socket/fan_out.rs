@@ -62,7 +62,7 @@ impl Subscribers {
         }
     }
 
-    fn subscribe(&mut self, key: usize, topic: &[u8]) {
+    fn subscribe(&mut self, key: usize, topic: &[u8]) -> Change {
         let change = self.topics.add(topic, key);
         if let Some(news) = &mut self.news {
             let repeated = news.verbosity != Verbosity::Changes;
@@ -70,9 +70,10 @@ impl Subscribers {
                 news.topic(topic, true, change == Change::First);
             }
         }
+        change
     }
 
-    fn unsubscribe(&mut self, key: usize, topic: &[u8]) {
+    fn unsubscribe(&mut self, key: usize, topic: &[u8]) -> Change {
         let change = self.topics.remove(topic, key);
         if let Some(news) = &mut self.news {
             let repeated = news.verbosity == Verbosity::All;
@@ -80,6 +81,7 @@ impl Subscribers {
                 news.topic(topic, false, false);
             }
         }
+        change
     }
 }
 
@@ -181,8 +183,9 @@ impl Publisher {
         if flag == 1 {
             self.subscribe(pipe, key, topic);
         } else {
-            self.send.route.unsubscribe(key, topic);
-            self.report(pipe, topic, false);
+            if self.send.route.unsubscribe(key, topic) != Change::Nothing {
+                self.report(pipe, topic, false);
+            }
         }
     }
 
@@ -202,9 +205,10 @@ impl Publisher {
 
     fn subscribe(&mut self, pipe: PipeId, key: usize, topic: &[u8]) {
         let fits = topic.len() <= TOPIC_BYTES_MAX;
-        if fits {
-            self.send.route.subscribe(key, topic);
-        }
+        let change = match fits {
+            true => self.send.route.subscribe(key, topic),
+            false => Change::Nothing,
+        };
         // Looked at afterwards: what it holds already, a peer may ask for again.
         let topics = &self.send.route.topics;
         if !fits || topics.topics_of(key) > self.topics_max || topics.bytes_of(key) > self.topic_bytes_max {
@@ -217,7 +221,8 @@ impl Publisher {
             );
             self.send.let_go(pipe);
             self.upstream.let_go(pipe);
-        } else {
+        } else if change != Change::Nothing {
+            // What is said again and again is no event.
             self.report(pipe, topic, true);
         }
     }
