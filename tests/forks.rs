@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fork::{Fork, fork};
 use zerowire::{
-    BindError, ConnectError, Context, PullSocket, PushSocket, RecvError, RecvTimeoutError, SendError,
+    BindError, ConnectError, Context, Event, PullSocket, PushSocket, RecvError, RecvTimeoutError, SendError,
 };
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -52,6 +52,7 @@ fn a_child_is_told_and_takes_nothing_from_its_parent() {
     for endpoint in ["tcp://127.0.0.1:0", "ipc://*", "inproc://forked"] {
         let context = Context::new();
         let mut pull = PullSocket::new(&context);
+        let monitor = pull.monitor();
         let endpoint = pull.bind(endpoint).unwrap();
         let mut push = PushSocket::new(&context);
         push.connect(&endpoint).unwrap();
@@ -61,6 +62,7 @@ fn a_child_is_told_and_takes_nothing_from_its_parent() {
         in_a_child(|| {
             let (context, mut pull, mut push) = sockets.take().unwrap();
             assert_eq!(pull.recv(), Err(RecvError::Forked));
+            assert_eq!((monitor.recv(), monitor.is_finished()), (None, true));
             assert_eq!(pull.recv_timeout(DEADLINE), Err(RecvTimeoutError::Forked));
             // What there is room for is taken, and goes nowhere.
             let refused = (0..2000).find_map(|_| push.send("from the child").err());
@@ -88,5 +90,6 @@ fn a_child_is_told_and_takes_nothing_from_its_parent() {
             assert_eq!(pull.recv_timeout(DEADLINE).unwrap().as_bytes(), text.as_bytes());
         }
         drop((pull, push, context));
+        assert_eq!(monitor.iter().last(), Some(Event::Closed));
     }
 }

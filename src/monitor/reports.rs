@@ -68,6 +68,9 @@ impl Monitors {
 
     /// Reports an event that is about no connection. It is made only if somebody listens.
     pub(crate) fn report(&self, event: impl FnOnce() -> Event) -> Later {
+        if self.is_forked() {
+            return Later::default();
+        }
         self.tell(&mut self.lock(), None, event)
     }
 
@@ -103,6 +106,9 @@ impl Monitors {
         pipe: PipeId,
         event: impl FnOnce(Arc<Connection>) -> Event,
     ) -> Option<Later> {
+        if self.is_forked() {
+            return None;
+        }
         let mut observed = self.lock();
         let trail = observed.connections.get(&pipe)?.clone();
         Some(self.tell(&mut observed, Some(&trail), || event(trail.connection.clone())))
@@ -134,6 +140,12 @@ impl Monitors {
         later
     }
 
+    /// Whether this process was forked off the one that made the socket. Then all of it is the parent's, and the lock may be
+    /// held for ever.
+    fn is_forked(&self) -> bool {
+        std::process::id() != self.process
+    }
+
     fn lock(&self) -> MutexGuard<'_, Observed> {
         self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -141,8 +153,7 @@ impl Monitors {
 
 impl Drop for Monitors {
     fn drop(&mut self) {
-        if std::process::id() != self.process {
-            // All of it is the parent's, and a lock may have been held when the process was forked.
+        if self.is_forked() {
             return;
         }
         let mut observed = self.lock();
