@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use zerowire::{Context, Event, PullSocket, PushSocket};
+use zerowire::{Context, Dropped, Event, PullSocket, PushSocket};
 
 use crate::raw::{MORE, Raw, RawListener, frame, header, message};
 use crate::support::{
@@ -286,5 +286,90 @@ on_every_wire! {
         wait_for_handshake(&monitor);
         send(&mut push, "there you are");
         assert_eq!(receive(&mut pull).as_bytes(), b"there you are");
+    }
+
+    /// A server that is restarted a hundred times, in the middle of the traffic: it goes on each time, nothing comes twice or
+    /// out of order, and what is missing was in the kernels when a server died.
+    fn a_hundred_restarts_repeat_nothing(transport) {
+        const RESTARTS: u64 = 100;
+        const EACH: usize = 20;
+        let (ours, theirs) = (Context::new(), Context::new());
+        let endpoint = transport.fresh();
+        let mut push = eager_push(&ours);
+        let monitor = push.monitor();
+        push.connect(endpoint.as_str()).unwrap();
+        let sender = thread::spawn(move || {
+            let mut number = 0;
+            // Until the context is shut down.
+            while push.send(u32::to_be_bytes(number).as_slice()).is_ok() {
+                number += 1;
+            }
+            (push, number)
+        });
+        let mut last = None;
+        let mut received = 0;
+        let mut take = |pull: &mut PullSocket| {
+            let number = receive_number(pull);
+            assert!(last.is_none_or(|last| number > last), "{number} after {last:?}");
+            last = Some(number);
+            received += 1;
+            number
+        };
+        for _ in 0..RESTARTS {
+            let mut pull = PullSocket::new(&theirs);
+            pull.bind(endpoint.as_str()).unwrap();
+            for _ in 0..EACH {
+                take(&mut pull);
+            }
+            // The address has to be free for the next one.
+            pull.unbind(endpoint.as_str()).unwrap();
+        }
+        let mut pull = PullSocket::new(&theirs);
+        pull.bind(endpoint.as_str()).unwrap();
+        let shutdown = thread::spawn(move || ours.shutdown(DEADLINE));
+        let (mut push, sent) = sender.join().unwrap();
+        while take(&mut pull) != sent - 1 {}
+        assert!(shutdown.join().unwrap().is_complete());
+        let stats = push.stats().sent;
+        assert_eq!((stats.accepted, stats.handed_over), (sent.into(), sent.into()));
+        assert_eq!(stats.dropped, Dropped::default());
+        assert!(received <= stats.handed_over);
+        let mut connections = 0;
+        while let Some(event) = monitor.try_recv() {
+            match event {
+                Event::HandshakeSucceeded { .. } => connections += 1,
+                Event::Missed { count } => connections += count,
+                _ => {}
+            }
+        }
+        assert!(connections > RESTARTS, "{connections}");
+    }
+
+    /// Neither an address where nobody is nor a server that does not want us is stormed: the pauses grow.
+    fn pauses_grow_also_if_the_server_hangs_up_each_time(transport) {
+        let context = Context::new();
+        let endpoint = transport.fresh();
+        let listener = RawListener::bind(&endpoint);
+        let mut push = PushSocket::builder(&context)
+            .reconnect_min(Duration::from_millis(1))
+            .reconnect_max(Duration::from_millis(64))
+            .build()
+            .unwrap();
+        let monitor = push.monitor();
+        push.connect(endpoint.as_str()).unwrap();
+        for round in 0..10 {
+            let mut raw = listener.accept();
+            if round % 2 == 0 {
+                // Of the wrong type.
+                raw.send(&[crate::raw::greeting(), crate::raw::ready("PUSH")].concat());
+            }
+            drop(raw);
+            let delay = wait_for(&monitor, "retrying", |event| match event {
+                Event::Retrying { delay, .. } => Some(*delay),
+                _ => None,
+            });
+            let expected = Duration::from_millis(1 << round.min(6));
+            assert!(delay >= expected * 3 / 4 && delay <= expected * 5 / 4, "{delay:?} in round {round}");
+        }
     }
 }
