@@ -87,7 +87,7 @@ pub use crate::{
     socket::shared::{SharedPubSocket, SharedPushSocket},
     socket::subscribing::Told,
     socket::xpubsub::{Upstream, XPubSocket, XSubSocket},
-    stats::{Discarded, Dropped, Received, Sent, ShutdownReport, Stats, Undelivered},
+    stats::{Discarded, Dropped, PeerStats, Received, Sent, ShutdownReport, Stats, Undelivered},
     wire::{error::ProtocolError, socket_type::SocketType},
 };
 

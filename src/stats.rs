@@ -1,8 +1,10 @@
 //! What became of a socket's messages, in numbers that add up.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::SocketType;
+use crate::monitor::Connection;
 
 /// What became of a socket's messages since it was made, as it stands at this moment.
 ///
@@ -38,6 +40,46 @@ pub struct Stats {
     pub sent: Sent,
     /// What has come; all zero for a socket that does not receive.
     pub received: Received,
+}
+
+/// What became of the messages of one peer, since its queues were made: when it connected, or for an endpoint that messages can
+/// wait for, when that was connected to. What is counted for the whole socket only, such as messages that were filtered, is not
+/// here; neither are peers that are gone, whose messages [`Stats`] goes on counting.
+///
+/// # Examples
+/// ```
+/// use zerowire::{Context, PullSocket, PushSocket};
+///
+/// let context = Context::new();
+/// let mut pull = PullSocket::new(&context);
+/// let endpoint = pull.bind("tcp://127.0.0.1:0")?;
+/// let mut push = PushSocket::new(&context);
+/// push.connect(&endpoint)?;
+/// push.send("one")?;
+/// pull.recv()?;
+/// for peer in push.peer_stats() {
+///     let address = peer.connection.map_or("nobody".into(), |connection| connection.remote.clone());
+///     println!("{address}: {} accepted, {} waiting", peer.accepted, peer.waiting_to_be_sent);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerStats {
+    /// The connection that messages flow on, as a monitor tells it. None while there is none.
+    pub connection: Option<Arc<Connection>>,
+    /// Messages that were accepted for this peer: handed over, waiting, and replaced together.
+    pub accepted: u64,
+    /// See [`Sent::handed_over`].
+    pub handed_over: u64,
+    /// See [`Sent::waiting`].
+    pub waiting_to_be_sent: u64,
+    /// See [`Dropped::replaced`].
+    pub replaced: u64,
+    /// See [`Received::received`].
+    pub received: u64,
+    /// See [`Received::waiting`].
+    pub waiting_to_be_taken: u64,
 }
 
 /// Messages that a socket was to send. A message for several peers counts once for each.

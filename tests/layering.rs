@@ -16,7 +16,7 @@ const ARROWS: &str = "
     message   ->
     endpoint  ->
     peer_id   ->
-    stats     -> SocketType
+    stats     -> SocketType monitor::Connection
     error     -> endpoint::EndpointError message::Message peer_id::PeerId SocketType
     options   -> error::OptionError message::Message
 

@@ -100,6 +100,15 @@ impl Monitors {
         })
     }
 
+    /// The connection with this pipe, if messages flow on it.
+    pub(crate) fn connection(&self, pipe: PipeId) -> Option<Arc<Connection>> {
+        if self.is_forked() {
+            return None;
+        }
+        let observed = self.lock();
+        Some(observed.connections.get(&pipe)?.connection.clone())
+    }
+
     /// Reports an event of the connection with this pipe, if messages flow on it. None if they do not, or not any more.
     pub(crate) fn report_of(
         &self,

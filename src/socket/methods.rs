@@ -34,10 +34,11 @@ pub(crate) mod scope {
     pub(crate) use crate::options::Options;
     pub(crate) use crate::socket::builder::{Builder, Socket, sealed};
     pub(crate) use crate::socket::core::SocketCore;
+    pub(crate) use crate::socket::counting::{Counted, peer_stats};
     pub(crate) use crate::socket::level::{receive_ready, room_ready, send_ready};
     pub(crate) use crate::socket::receive_half::ReceiveHalf;
     pub(crate) use crate::socket::send_half::{Refusal, SendHalf};
-    pub(crate) use crate::stats::Stats;
+    pub(crate) use crate::stats::{PeerStats, Stats};
     pub(crate) use crate::wire::socket_type::SocketType;
 }
 
@@ -94,8 +95,8 @@ impl Incoming for ReceiveHalf {
     }
 }
 
-/// The methods that every socket type has. The type has a `catch_up` that takes note of what has changed, and a `count` of what
-/// became of its messages.
+/// The methods that every socket type has. The type has a `catch_up` that takes note of what has changed, and the `halves` that
+/// count what became of its messages.
 macro_rules! socket_methods {
     ($socket:ident, core: $($core:ident).+) => {
         impl $socket {
@@ -174,7 +175,18 @@ macro_rules! socket_methods {
             /// What became of the socket's messages so far, in numbers that add up. Never blocks.
             pub fn stats(&mut self) -> Stats {
                 self.catch_up();
-                self.count()
+                let (send, receive) = self.halves();
+                Stats {
+                    sent: send.map(Counted::stats).unwrap_or_default(),
+                    received: receive.map(ReceiveHalf::stats).unwrap_or_default(),
+                }
+            }
+
+            /// The same for each peer that there is, in no particular order. Never blocks.
+            pub fn peer_stats(&mut self) -> Vec<PeerStats> {
+                self.catch_up();
+                let (send, receive) = self.halves();
+                peer_stats(&self.$($core).+.link().monitors, send, receive)
             }
 
             /// Observes the socket's connections from here on: what happens to them, and why.

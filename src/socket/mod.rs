@@ -5,6 +5,7 @@
 //! | [`builder`] | options before a socket exists |
 //! | [`core`] | binding, connecting, closing: the same for every type |
 //! | [`send_half`], [`receive_half`] | the pipes of each direction and who is next |
+//! | [`counting`] | what became of messages, for each peer |
 //! | [`dealing`], [`fan_out`] | sending to whoever is next, and to everyone who wants it |
 //! | [`inproc`] | connections inside a context |
 //! | [`level`] | whether a socket can go on, for those who wait for it and do not hold it |
@@ -20,6 +21,7 @@
 
 pub(crate) mod builder;
 pub(crate) mod core;
+pub(crate) mod counting;
 pub(crate) mod dealing;
 pub(crate) mod fan_out;
 pub(crate) mod inproc;

@@ -56,11 +56,8 @@ impl sealed::Sealed for PairSocket {
 }
 
 impl PairSocket {
-    fn count(&self) -> Stats {
-        Stats {
-            sent: self.send.stats(),
-            received: self.receive.stats(),
-        }
+    fn halves(&self) -> (Option<&dyn Counted>, Option<&ReceiveHalf>) {
+        (Some(&self.send), Some(&self.receive))
     }
 
     fn tidy(&mut self) {

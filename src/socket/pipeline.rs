@@ -51,11 +51,8 @@ impl sealed::Sealed for PushSocket {
 }
 
 impl PushSocket {
-    fn count(&self) -> Stats {
-        Stats {
-            sent: self.half.stats(),
-            ..Stats::default()
-        }
+    fn halves(&self) -> (Option<&dyn Counted>, Option<&ReceiveHalf>) {
+        (Some(&self.half), None)
     }
 
     fn catch_up(&mut self) {
@@ -115,11 +112,8 @@ impl sealed::Sealed for PullSocket {
 }
 
 impl PullSocket {
-    fn count(&self) -> Stats {
-        Stats {
-            received: self.half.stats(),
-            ..Stats::default()
-        }
+    fn halves(&self) -> (Option<&dyn Counted>, Option<&ReceiveHalf>) {
+        (None, Some(&self.half))
     }
 
     /// Passes on some of the messages that are there, up to so many, as the frames they came in; the turns of peers are as if

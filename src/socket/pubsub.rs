@@ -223,11 +223,8 @@ impl sealed::Sealed for PubSocket {
 }
 
 impl PubSocket {
-    fn count(&self) -> Stats {
-        Stats {
-            sent: self.publisher.send.stats(),
-            ..Stats::default()
-        }
+    fn halves(&self) -> (Option<&dyn Counted>, Option<&ReceiveHalf>) {
+        (Some(&self.publisher.send), None)
     }
 
     pub(super) fn into_publisher(self) -> Publisher {
@@ -291,11 +288,8 @@ impl sealed::Sealed for SubSocket {
 }
 
 impl SubSocket {
-    fn count(&self) -> Stats {
-        Stats {
-            received: self.receive.stats(),
-            ..Stats::default()
-        }
+    fn halves(&self) -> (Option<&dyn Counted>, Option<&ReceiveHalf>) {
+        (None, Some(&self.receive))
     }
 
     fn tidy(&mut self) {}

@@ -567,6 +567,12 @@ impl ReceiveHalf {
         self.tally.discarded.unwanted += 1;
     }
 
+    /// What became of the messages of each peer that is listed.
+    pub(crate) fn peers(&self) -> Vec<(PipeId, latest::Counts)> {
+        let pipes = self.pipes.iter().map(|(_, entry)| &entry.pipe);
+        pipes.map(|pipe| (pipe.id(), pipe.counts())).collect()
+    }
+
     /// What became of all messages.
     pub(crate) fn stats(&self) -> Received {
         let mut received = self.tally;

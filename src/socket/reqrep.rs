@@ -96,11 +96,8 @@ impl sealed::Sealed for ReqSocket {
 }
 
 impl ReqSocket {
-    fn count(&self) -> Stats {
-        Stats {
-            sent: self.asker.send.stats(),
-            received: self.asker.receive.stats(),
-        }
+    fn halves(&self) -> (Option<&dyn Counted>, Option<&ReceiveHalf>) {
+        (Some(&self.asker.send), Some(&self.asker.receive))
     }
 
     fn tidy(&mut self) {
@@ -568,11 +565,8 @@ impl sealed::Sealed for RepSocket {
 }
 
 impl RepSocket {
-    fn count(&self) -> Stats {
-        Stats {
-            sent: self.answerer.send.stats(),
-            received: self.answerer.receive.stats(),
-        }
+    fn halves(&self) -> (Option<&dyn Counted>, Option<&ReceiveHalf>) {
+        (Some(&self.answerer.send), Some(&self.answerer.receive))
     }
 
     fn tidy(&mut self) {

@@ -68,11 +68,8 @@ impl sealed::Sealed for DealerSocket {
 }
 
 impl DealerSocket {
-    fn count(&self) -> Stats {
-        Stats {
-            sent: self.send.stats(),
-            received: self.receive.stats(),
-        }
+    fn halves(&self) -> (Option<&dyn Counted>, Option<&ReceiveHalf>) {
+        (Some(&self.send), Some(&self.receive))
     }
 
     fn tidy(&mut self) {
@@ -336,11 +333,8 @@ impl sealed::Sealed for RouterSocket {
 }
 
 impl RouterSocket {
-    fn count(&self) -> Stats {
-        Stats {
-            sent: self.send.stats(),
-            received: self.receive.stats(),
-        }
+    fn halves(&self) -> (Option<&dyn Counted>, Option<&ReceiveHalf>) {
+        (Some(&self.send), Some(&self.receive))
     }
 
     fn tidy(&mut self) {

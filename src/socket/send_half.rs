@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use super::counting::{Counted, Counts};
 use super::level::{Gauge, Level};
 use super::park;
 use super::split::Part;
@@ -520,9 +521,8 @@ impl<R: Route> SendHalf<R> {
     }
 }
 
-impl<R> SendHalf<R> {
-    /// What became of all messages.
-    pub(crate) fn stats(&self) -> Sent {
+impl<R> Counted for SendHalf<R> {
+    fn stats(&self) -> Sent {
         let mut sent = self.tally;
         sent.peers = self.pipes.len();
         let listed = self.pipes.iter().map(|(_, entry)| &entry.pipe);
@@ -534,6 +534,11 @@ impl<R> SendHalf<R> {
         }
         debug_assert!(sent.adds_up(), "{sent:?}");
         sent
+    }
+
+    fn peers(&self) -> Vec<(PipeId, Counts)> {
+        let pipes = self.pipes.iter().map(|(_, entry)| &entry.pipe);
+        pipes.map(|pipe| (pipe.id(), pipe.counts())).collect()
     }
 }
 
@@ -580,19 +585,6 @@ enum Cause {
     PeerGone,
     /// The application has disconnected from it.
     Disconnected,
-}
-
-/// What became of the messages of a pipe.
-struct Counts {
-    accepted: u64,
-    handed_over: u64,
-    replaced: u64,
-}
-
-impl Counts {
-    fn waiting(&self) -> u64 {
-        self.accepted - self.handed_over - self.replaced
-    }
 }
 
 impl<R> Part for SendHalf<R> {

@@ -8,6 +8,7 @@ use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use super::core::SocketCore;
+use super::counting::Counted;
 use super::fan_out::{Published, Publisher};
 use super::level::{Level, SendReady, sealed};
 use super::methods::Outgoing;

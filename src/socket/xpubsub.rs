@@ -71,11 +71,8 @@ impl sealed::Sealed for XPubSocket {
 }
 
 impl XPubSocket {
-    fn count(&self) -> Stats {
-        Stats {
-            sent: self.publisher.send.stats(),
-            received: self.publisher.upstream.stats(),
-        }
+    fn halves(&self) -> (Option<&dyn Counted>, Option<&ReceiveHalf>) {
+        (Some(&self.publisher.send), Some(&self.publisher.upstream))
     }
 
     fn tidy(&mut self) {}
@@ -293,11 +290,8 @@ impl sealed::Sealed for XSubSocket {
 }
 
 impl XSubSocket {
-    fn count(&self) -> Stats {
-        Stats {
-            sent: self.send.stats(),
-            received: self.receive.stats(),
-        }
+    fn halves(&self) -> (Option<&dyn Counted>, Option<&ReceiveHalf>) {
+        (Some(&self.send), Some(&self.receive))
     }
 
     fn tidy(&mut self) {

@@ -1,6 +1,7 @@
 //! What became of messages, in numbers. That they add up is checked by every socket of a debug build when it is dropped; here
 //! it is checked that they are the right ones.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use zerowire::{
@@ -122,6 +123,48 @@ on_every_transport! {
         let sent = checked(publisher.stats()).sent;
         assert_eq!(sent.dropped, dropped_because_full(dropped));
         assert_eq!((sent.full, publisher.dropped()), (dropped, dropped));
+    }
+
+    /// Each peer has its own numbers, and the connection that they are about.
+    fn each_peer_is_counted(transport) {
+        let context = Context::new();
+        let mut dealer = DealerSocket::new(&context);
+        let monitor = dealer.monitor();
+        let endpoint = dealer.bind(transport.wildcard()).unwrap();
+        let mut peers = [(); 2].map(|()| {
+            let mut peer = DealerSocket::new(&context);
+            peer.connect(&endpoint).unwrap();
+            wait_for_handshake(&monitor);
+            peer
+        });
+        for _ in 0..4 {
+            send(&mut dealer, "to whoever is next");
+        }
+        for (count, peer) in peers.iter_mut().enumerate() {
+            for _ in 0..2 {
+                receive(peer);
+            }
+            for _ in 0..=count {
+                send(peer, "back");
+            }
+        }
+        wait_until("all is there", || dealer.stats().received.received == 3);
+        let nowhere = transport.fresh();
+        dealer.connect(nowhere.as_str()).unwrap();
+        wait_until("all is handed over", || dealer.stats().sent.handed_over == 4);
+        let stats = dealer.peer_stats();
+        assert_eq!(stats.iter().map(|peer| peer.handed_over).sum::<u64>(), 4);
+        let mut connected: Vec<_> = stats.iter().filter(|peer| peer.connection.is_some()).collect();
+        connected.sort_by_key(|peer| peer.received);
+        for (count, peer) in connected.iter().enumerate() {
+            assert_eq!((peer.accepted, peer.handed_over, peer.waiting_to_be_sent), (2, 2, 0));
+            assert_eq!((peer.received, peer.waiting_to_be_taken), (count as u64 + 1, count as u64 + 1));
+            assert_eq!(peer.connection.as_ref().unwrap().endpoint, endpoint.to_string());
+        }
+        let ids: BTreeSet<_> = connected.iter().map(|peer| peer.connection.as_ref().unwrap().id).collect();
+        assert_eq!(ids.len(), 2);
+        // The queue for an endpoint where nobody is.
+        assert_eq!(stats.len(), 3);
     }
 
     /// A subscriber that filters more than its publishers do counts what it throws away.

@@ -1,0 +1,60 @@
+//! What became of messages, for each peer.
+
+use std::collections::BTreeMap;
+
+use super::receive_half::ReceiveHalf;
+use crate::monitor::Monitors;
+use crate::pipe::PipeId;
+use crate::stats::{PeerStats, Sent};
+
+/// A half that sends, whichever way it chooses peers.
+pub(crate) trait Counted {
+    /// What became of all messages.
+    fn stats(&self) -> Sent;
+
+    /// What became of the messages of each peer that is listed.
+    fn peers(&self) -> Vec<(PipeId, Counts)>;
+}
+
+/// What became of the messages of a pipe since it was made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts {
+    /// Messages that were put in.
+    pub(crate) accepted: u64,
+    /// Messages that went on.
+    pub(crate) handed_over: u64,
+    /// Messages that gave way to a newer one.
+    pub(crate) replaced: u64,
+}
+
+impl Counts {
+    pub(crate) fn waiting(&self) -> u64 {
+        self.accepted - self.handed_over - self.replaced
+    }
+}
+
+/// Brings together what the two halves know of each peer.
+pub(crate) fn peer_stats(
+    monitors: &Monitors,
+    send: Option<&dyn Counted>,
+    receive: Option<&ReceiveHalf>,
+) -> Vec<PeerStats> {
+    let mut peers: BTreeMap<PipeId, PeerStats> = BTreeMap::new();
+    for (pipe, counts) in send.map(Counted::peers).unwrap_or_default() {
+        let peer = peers.entry(pipe).or_default();
+        peer.accepted = counts.accepted;
+        peer.handed_over = counts.handed_over;
+        peer.replaced = counts.replaced;
+        peer.waiting_to_be_sent = counts.waiting();
+    }
+    for (pipe, counts) in receive.map(ReceiveHalf::peers).unwrap_or_default() {
+        let peer = peers.entry(pipe).or_default();
+        peer.received = counts.handed;
+        peer.waiting_to_be_taken = counts.waiting();
+    }
+    let connected = peers.into_iter().map(|(pipe, peer)| PeerStats {
+        connection: monitors.connection(pipe),
+        ..peer
+    });
+    connected.collect()
+}
