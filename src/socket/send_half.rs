@@ -152,24 +152,34 @@ impl<R: Route> SendHalf<R> {
     /// Gives a message to a peer, or back if the peer is at its high-water mark; then the inbox will hear when it has room.
     #[inline]
     pub(crate) fn give(&mut self, key: usize, message: Message) -> Result<(), Message> {
+        let bytes = message.total_bytes();
+        self.give_counted(key, message, bytes)
+    }
+
+    /// As [`give`](Self::give), for a caller that has the length of the message already: to ask it of the message here would
+    /// have that moved once more.
+    #[inline(always)]
+    pub(crate) fn give_counted(&mut self, key: usize, message: Message, bytes: usize) -> Result<(), Message> {
         match &mut self.pipes[key].pipe {
             Pipe::Wire(pipe) => {
                 if pipe.has_room() || pipe.wait_for_room() {
-                    self.tally.take(1, message.total_bytes());
+                    self.tally.accepted += 1;
+                    self.tally.accepted_bytes += bytes as u64;
                     framing::send(pipe, &message, &mut self.byte_spares);
                     return Ok(());
                 }
             }
             Pipe::Inproc(pipe) => {
                 if pipe.has_room() || pipe.wait_for_room() {
-                    self.tally.take(1, message.total_bytes());
+                    self.tally.accepted += 1;
+                    self.tally.accepted_bytes += bytes as u64;
                     pipe.push(message, &mut self.message_spares);
                     return Ok(());
                 }
             }
             Pipe::Latest(pipe) => {
-                self.tally.take(1, message.total_bytes());
                 pipe.put(message);
+                self.tally.take(1, bytes);
                 return Ok(());
             }
         }
@@ -377,9 +387,14 @@ impl<R: Route> SendHalf<R> {
 
     #[inline]
     pub(crate) fn is_too_large(&self, message: &Message) -> bool {
+        self.exceeds_limits(message.total_bytes(), message.part_count())
+    }
+
+    /// Whether a message of so many bytes and parts is too large.
+    #[inline]
+    pub(crate) fn exceeds_limits(&self, bytes: usize, parts: usize) -> bool {
         let options = &self.link.options;
-        message.total_bytes() as u64 > options.max_message_bytes
-            || message.part_count() as u64 > u64::from(options.max_message_parts)
+        bytes as u64 > options.max_message_bytes || parts as u64 > u64::from(options.max_message_parts)
     }
 
     /// Takes the inbox: new peers, peers with room again, peers that are gone.
