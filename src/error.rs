@@ -237,6 +237,7 @@ send_errors! {
     /// Why a send that may wait failed. The message comes back.
     SendError {
         /// PUB and XPUB with [`SlowSubscriber::Fail`](crate::SlowSubscriber::Fail): a subscriber is at its high-water mark.
+        /// Or a message was given to a `Sink` that had not said it was ready.
         Full "a subscriber is at its high-water mark",
     }
     /// Why a send that does not wait failed. The message comes back.
@@ -266,7 +267,8 @@ pub enum SendToError {
         /// The message that was not sent.
         message: Message,
     },
-    /// The peer is at its high-water mark; only sends that do not wait.
+    /// The peer is at its high-water mark; only sends that do not wait. Or a message was given to a `Sink` that had not said
+    /// it was ready.
     #[error("the peer is at its high-water mark")]
     Full(Message),
     /// In all that time the peer had no room; only sends that wait for a limited time.

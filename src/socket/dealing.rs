@@ -7,6 +7,10 @@ use std::time::Instant;
 use super::level::Level;
 use super::methods::Outgoing;
 use super::send_half::{Refusal, SendHalf};
+#[cfg(feature = "futures")]
+use super::streams::Drain;
+#[cfg(feature = "futures")]
+use crate::error::SendError;
 use crate::message::Message;
 use crate::pipe::PipeId;
 use crate::routing::load_balancer::LoadBalancer;
@@ -77,6 +81,36 @@ impl SendHalf<LoadBalancer> {
         self.catch_up();
         let can_send = self.over().is_some() || self.find_room();
         self.set_level(can_send);
+    }
+}
+
+#[cfg(feature = "futures")]
+impl Drain<Message> for SendHalf<LoadBalancer> {
+    type Error = SendError;
+
+    fn offer(&mut self, message: Message) -> Result<Option<Message>, SendError> {
+        match Outgoing::try_send(self, message) {
+            Ok(()) => Ok(None),
+            // There was room when the sink was ready; the peer that had it is gone.
+            Err((message, Refusal::Full | Refusal::NoPeer)) => Ok(Some(message)),
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
+    fn poll_room(&mut self, task: &TaskContext<'_>) -> Poll<()> {
+        Outgoing::poll_ready(self, task)
+    }
+
+    fn sleep(&self, task: &TaskContext<'_>) -> bool {
+        SendHalf::sleep(self, task)
+    }
+
+    fn unsent(&mut self) -> &mut Option<Message> {
+        &mut self.unsent
+    }
+
+    fn refusal(message: Message) -> SendError {
+        SendError::Full(message)
     }
 }
 

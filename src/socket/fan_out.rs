@@ -1,6 +1,8 @@
 //! Publishing: who wants a message, and what is done about those who cannot take it (ZeroMQ RFC 29).
 
 use std::collections::{HashMap, VecDeque};
+#[cfg(feature = "futures")]
+use std::task::Context as TaskContext;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -9,6 +11,10 @@ use super::core::SocketCore;
 use super::inproc::subscription;
 use super::receive_half::{Departure, Nothing, ReceiveHalf};
 use super::send_half::{Refusal, Route, SendHalf};
+#[cfg(feature = "futures")]
+use super::streams::Drain;
+#[cfg(feature = "futures")]
+use crate::error::SendError;
 use crate::message::Message;
 use crate::monitor::{Event, Reason};
 use crate::options::{SlowSubscriber, Verbosity};
@@ -86,6 +92,8 @@ impl Subscribers {
 }
 
 impl Route for Subscribers {
+    type Item = Message;
+
     fn set(&mut self, key: usize, _connected: bool, _full: bool) {
         if self.present.len() <= key {
             self.present.resize(key + 1, false);
@@ -391,6 +399,31 @@ impl Publisher {
                 return Err(Nothing::Empty);
             }
         }
+    }
+}
+
+#[cfg(feature = "futures")]
+impl Drain<Message> for Publisher {
+    type Error = SendError;
+
+    fn offer(&mut self, message: Message) -> Result<Option<Message>, SendError> {
+        match self.publish(&message, false) {
+            Ok(_) => Ok(None),
+            Err(Refusal::Full) if self.may_wait() => Ok(Some(message)),
+            Err(refusal) => Err((message, refusal).into()),
+        }
+    }
+
+    fn sleep(&self, task: &TaskContext<'_>) -> bool {
+        self.send.sleep(task)
+    }
+
+    fn unsent(&mut self) -> &mut Option<Message> {
+        &mut self.send.unsent
+    }
+
+    fn refusal(message: Message) -> SendError {
+        SendError::Full(message)
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) mod scope {
     pub(crate) use crate::socket::level::{receive_ready, room_ready, send_ready};
     pub(crate) use crate::socket::receive_half::ReceiveHalf;
     pub(crate) use crate::socket::send_half::{Refusal, SendHalf};
+    pub(crate) use crate::socket::streams::{sink, stream};
     pub(crate) use crate::stats::{PeerStats, Stats};
     pub(crate) use crate::wire::socket_type::SocketType;
 }

@@ -12,6 +12,7 @@
 //! | [`park`] | a thread that waits for its inbox |
 //! | [`methods`] | the methods that socket types share |
 //! | [`split`], [`shared`] | sockets for more than one thread |
+//! | [`streams`] | sockets as streams and sinks |
 //! | [`passing`] | sockets as a proxy uses them |
 //! | [`pipeline`] | PUSH and PULL |
 //! | [`pair`] | PAIR |
@@ -38,5 +39,6 @@ pub(crate) mod router;
 pub(crate) mod send_half;
 pub(crate) mod shared;
 pub(crate) mod split;
+pub(crate) mod streams;
 pub(crate) mod subscribing;
 pub(crate) mod xpubsub;

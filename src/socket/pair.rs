@@ -41,6 +41,36 @@ room_ready!(PairSocket, |socket| socket.send);
 receive_methods!(PairSocket, receive);
 receive_many_method!(PairSocket, receive);
 receive_ready!(PairSocket, |socket| socket.receive.level());
+stream!(
+    /// The peer's messages as they come.
+    ///
+    /// # Examples
+    /// ```
+    /// use futures_util::{SinkExt, StreamExt};
+    /// use zerowire::{Context, PairSocket};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let context = Context::new();
+    /// let mut left = PairSocket::new(&context);
+    /// left.bind("inproc://flow")?;
+    /// let mut right = PairSocket::new(&context);
+    /// right.connect("inproc://flow")?;
+    ///
+    /// let (mut to_right, mut from_right) = left.split();
+    /// right.send("question")?;
+    /// assert_eq!(from_right.next().await.expect("not over")?.as_bytes(), b"question");
+    /// to_right.send("answer".into()).await?;
+    /// assert_eq!(right.recv()?.as_bytes(), b"answer");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    PairSocket -> Message, receive, take
+);
+sink!(
+    /// Messages for the peer. The sink is ready when that has room.
+    PairSocket <- Message, SendError, send
+);
 impl Sends for PairSocket {}
 impl Deals for PairSocket {}
 impl Receives for PairSocket {}
@@ -112,6 +142,10 @@ pub struct PairSender {
 
 send_methods!(PairSender, half);
 room_ready!(PairSender, |sender| sender.half);
+sink!(
+    /// As for the whole [`PairSocket`].
+    PairSender <- Message, SendError, half
+);
 
 /// The receiving part of a [`PairSocket`] that was [taken apart](PairSocket::into_split).
 pub struct PairReceiver {
@@ -121,6 +155,10 @@ pub struct PairReceiver {
 receive_methods!(PairReceiver, half);
 receive_many_method!(PairReceiver, half);
 receive_ready!(PairReceiver, |receiver| receiver.half.level());
+stream!(
+    /// As for the whole [`PairSocket`].
+    PairReceiver -> Message, half, take
+);
 
 impl PairReceiver {
     /// The part that sends is elsewhere.

@@ -37,6 +37,31 @@ pub struct PushSocket {
 socket_methods!(PushSocket, core: core);
 send_methods!(PushSocket, half);
 room_ready!(PushSocket, |socket| socket.half);
+sink!(
+    /// Messages go to whichever peer is next. The sink is ready when a peer has room.
+    ///
+    /// # Examples
+    /// ```
+    /// use futures_util::{StreamExt, stream};
+    /// use zerowire::{Context, Message, PullSocket, PushSocket};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let context = Context::new();
+    /// let mut sink = PullSocket::new(&context);
+    /// sink.bind("inproc://numbers")?;
+    /// let mut push = PushSocket::new(&context);
+    /// push.connect("inproc://numbers")?;
+    ///
+    /// stream::iter(1..=3).map(|number: u32| Ok(Message::from(number.to_string()))).forward(push).await?;
+    /// let texts = sink.take(3).map(|message| message.map(|message| message.to_str().map(str::to_owned)));
+    /// let texts: Vec<_> = texts.collect().await;
+    /// assert_eq!(texts.len(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    PushSocket <- Message, SendError, half
+);
 impl Sends for PushSocket {}
 impl Conflates for PushSocket {}
 impl Deals for PushSocket {}
@@ -100,6 +125,32 @@ socket_methods!(PullSocket, core: core);
 receive_methods!(PullSocket, half);
 receive_many_method!(PullSocket, half);
 receive_ready!(PullSocket, |socket| socket.half.level());
+stream!(
+    /// Messages as they come, fairly from all peers.
+    ///
+    /// # Examples
+    /// ```
+    /// use futures_util::StreamExt;
+    /// use zerowire::{Context, PullSocket, PushSocket, RecvError};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let context = Context::new();
+    /// let mut pull = PullSocket::new(&context);
+    /// pull.bind("inproc://results")?;
+    /// let mut push = PushSocket::new(&context);
+    /// push.connect("inproc://results")?;
+    /// push.send("a result")?;
+    ///
+    /// assert_eq!(pull.next().await.expect("not over")?.as_bytes(), b"a result");
+    /// context.shutdown(std::time::Duration::from_secs(5));
+    /// assert_eq!(pull.next().await, Some(Err(RecvError::Closed)));
+    /// assert_eq!(pull.next().await, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    PullSocket -> Message, half, take
+);
 impl Receives for PullSocket {}
 impl Conflates for PullSocket {}
 

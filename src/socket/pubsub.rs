@@ -209,6 +209,33 @@ pub struct PubSocket {
 socket_methods!(PubSocket, core: publisher.core);
 publish_methods!(PubSocket);
 publish_ready!(PubSocket);
+sink!(
+    /// Messages go to every peer that wants them, as [`send_async`](Self::send_async) sends them. What became of each is not
+    /// said; [`dropped`](Self::dropped) and [`stats`](Self::stats) count.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use futures_util::{SinkExt, StreamExt};
+    /// use zerowire::{Context, PubSocket, SubSocket};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let context = Context::new();
+    /// let mut publisher = PubSocket::new(&context);
+    /// publisher.bind("inproc://news")?;
+    /// let mut subscriber = SubSocket::new(&context);
+    /// subscriber.subscribe("")?;
+    /// subscriber.connect("inproc://news")?;
+    /// publisher.wait_for_subscribers(1, Duration::from_secs(5))?;
+    ///
+    /// SinkExt::send(&mut publisher, "an election".into()).await?;
+    /// assert_eq!(subscriber.next().await.expect("not over")?.as_bytes(), b"an election");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    PubSocket <- Message, SendError, publisher
+);
 impl Sends for PubSocket {}
 impl Conflates for PubSocket {}
 impl Publishes for PubSocket {}
@@ -269,6 +296,10 @@ socket_methods!(SubSocket, core: subscriber.core);
 receive_methods!(SubSocket, receive);
 receive_many_method!(SubSocket, receive);
 receive_ready!(SubSocket, |socket| socket.receive.level());
+stream!(
+    /// Messages that begin with a topic it has subscribed to, as they come. For an example see [`PubSocket`].
+    SubSocket -> Message, receive, take
+);
 impl Receives for SubSocket {}
 impl Conflates for SubSocket {}
 

@@ -47,6 +47,9 @@ pub(crate) struct ReceiveHalf {
     /// Nothing comes or goes any more, for this reason.
     over: Option<Over>,
     patience: park::Patience,
+    /// As a stream it has yielded its last item, which was the reason.
+    #[cfg(feature = "futures")]
+    pub(crate) has_ended: bool,
     items: Vec<ToSocket>,
     ready: Vec<PipeId>,
 }
@@ -128,6 +131,8 @@ impl ReceiveHalf {
             tally: Received::default(),
             over: None,
             patience: park::Patience::default(),
+            #[cfg(feature = "futures")]
+            has_ended: false,
             items: Vec::new(),
             ready: Vec::new(),
         }

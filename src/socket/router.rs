@@ -1,9 +1,14 @@
 //! DEALER and ROUTER: asking and answering without taking turns (ZeroMQ RFC 28).
 
+#[cfg(feature = "futures")]
+use std::task::Context as TaskContext;
+
 use super::builder::{Conflates, Deals, Identified, Probes, Receives, Sends};
 use super::methods::scope::*;
 use super::send_half::Route;
 use super::split::{Kept, debug_part, part_stats, split};
+#[cfg(feature = "futures")]
+use super::streams::Drain;
 use crate::error::SendToError;
 use crate::mailbox::Over;
 use crate::peer_id::PeerId;
@@ -50,6 +55,14 @@ room_ready!(DealerSocket, |socket| socket.send);
 receive_methods!(DealerSocket, receive);
 receive_many_method!(DealerSocket, receive);
 receive_ready!(DealerSocket, |socket| socket.receive.level());
+stream!(
+    /// Messages as they come, fairly from all peers. For an example see [`RouterSocket`].
+    DealerSocket -> Message, receive, take
+);
+sink!(
+    /// Messages go to whichever peer is next. The sink is ready when a peer has room.
+    DealerSocket <- Message, SendError, send
+);
 impl Sends for DealerSocket {}
 impl Conflates for DealerSocket {}
 impl Deals for DealerSocket {}
@@ -105,6 +118,10 @@ pub struct DealerSender {
 send_methods!(DealerSender, half);
 part_stats!(DealerSender -> Sent);
 room_ready!(DealerSender, |sender| sender.half);
+sink!(
+    /// As for the whole [`DealerSocket`].
+    DealerSender <- Message, SendError, half
+);
 debug_part!(DealerSender);
 
 /// The receiving part of a [`DealerSocket`] that was [taken apart](DealerSocket::into_split).
@@ -115,6 +132,10 @@ pub struct DealerReceiver {
 receive_methods!(DealerReceiver, half);
 receive_many_method!(DealerReceiver, half);
 receive_ready!(DealerReceiver, |receiver| receiver.half.level());
+stream!(
+    /// As for the whole [`DealerSocket`].
+    DealerReceiver -> Message, half, take
+);
 
 impl DealerReceiver {
     /// The part that sends is elsewhere.
@@ -158,6 +179,8 @@ pub struct RouterSocket {
 }
 
 impl Route for Directory {
+    type Item = (PeerId, Message);
+
     fn add(&mut self, key: usize, name: Option<PeerId>) {
         Directory::add(self, key, name);
     }
@@ -316,6 +339,38 @@ send_to_methods!(RouterSocket, send);
 receive_from_methods!(RouterSocket, receive);
 router_ready!(RouterSocket, |socket| socket.send);
 receive_ready!(RouterSocket, |socket| socket.receive.level());
+stream!(
+    /// Messages as they come, fairly from all peers, each with the name of who sent it.
+    ///
+    /// # Examples
+    /// ```
+    /// use futures_util::{SinkExt, StreamExt};
+    /// use zerowire::{Context, DealerSocket, RouterSocket};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let context = Context::new();
+    /// let mut router = RouterSocket::new(&context);
+    /// router.bind("inproc://echo")?;
+    /// let mut dealer = DealerSocket::new(&context);
+    /// dealer.connect("inproc://echo")?;
+    /// SinkExt::send(&mut dealer, "there and back".into()).await?;
+    ///
+    /// let (peer, message) = router.next().await.expect("not over")?;
+    /// router.send((peer, message)).await?;
+    /// assert_eq!(dealer.next().await.expect("not over")?.as_bytes(), b"there and back");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    RouterSocket -> (PeerId, Message), receive, take_named
+);
+sink!(
+    /// Messages for certain peers.
+    ///
+    /// The sink is ready for the next message when the one before is handed over: a peer that is at its high-water mark holds
+    /// up what is for others. Where that must not be, call [`try_send_to`](Self::try_send_to).
+    RouterSocket <- (PeerId, Message), SendToError, send
+);
 impl Sends for RouterSocket {}
 impl Receives for RouterSocket {}
 impl Identified for RouterSocket {}
@@ -384,6 +439,10 @@ pub struct RouterSender {
 send_to_methods!(RouterSender, half);
 part_stats!(RouterSender -> Sent);
 router_ready!(RouterSender, |sender| sender.half);
+sink!(
+    /// As for the whole [`RouterSocket`].
+    RouterSender <- (PeerId, Message), SendToError, half
+);
 debug_part!(RouterSender);
 
 /// The receiving part of a [`RouterSocket`] that was [taken apart](RouterSocket::into_split).
@@ -393,6 +452,10 @@ pub struct RouterReceiver {
 
 receive_from_methods!(RouterReceiver, half);
 receive_ready!(RouterReceiver, |receiver| receiver.half.level());
+stream!(
+    /// As for the whole [`RouterSocket`].
+    RouterReceiver -> (PeerId, Message), half, take_named
+);
 
 impl RouterReceiver {
     /// The part that sends is elsewhere.
@@ -462,6 +525,34 @@ impl SendHalf<Directory> {
             peer: peer.clone(),
             message,
         })
+    }
+}
+
+#[cfg(feature = "futures")]
+impl Drain<(PeerId, Message)> for SendHalf<Directory> {
+    type Error = SendToError;
+
+    fn offer(
+        &mut self,
+        (peer, message): (PeerId, Message),
+    ) -> Result<Option<(PeerId, Message)>, SendToError> {
+        match self.send_to(&peer, message, Until::Now) {
+            Ok(()) => Ok(None),
+            Err(SendToError::Full(message)) => Ok(Some((peer, message))),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn sleep(&self, task: &TaskContext<'_>) -> bool {
+        SendHalf::sleep(self, task)
+    }
+
+    fn unsent(&mut self) -> &mut Option<(PeerId, Message)> {
+        &mut self.unsent
+    }
+
+    fn refusal((_, message): (PeerId, Message)) -> SendToError {
+        SendToError::Full(message)
     }
 }
 

@@ -27,7 +27,7 @@ use crate::pipe::recycle::Spares;
 use crate::routing::load_balancer::LoadBalancer;
 use crate::stats::Sent;
 
-pub(crate) struct SendHalf<R> {
+pub(crate) struct SendHalf<R: Route> {
     /// Keeps the I/O threads alive.
     context: Arc<context::Inner>,
     link: Arc<SocketLink>,
@@ -46,12 +46,18 @@ pub(crate) struct SendHalf<R> {
     /// For those who wait without holding the socket.
     gauge: Gauge,
     patience: park::Patience,
+    /// What a sink has taken and could not send yet.
+    #[cfg(feature = "futures")]
+    pub(crate) unsent: Option<R::Item>,
     items: Vec<ToSocket>,
     ready: Vec<PipeId>,
 }
 
 /// Knows the peers of a half by their keys, and which of them a message goes to.
 pub(crate) trait Route {
+    /// What is given to be sent: a message, or more, if that does not say where to.
+    type Item: Send;
+
     /// There is a peer with this key, with the name that a ROUTER has for it.
     fn add(&mut self, _key: usize, _name: Option<PeerId>) {}
 
@@ -64,6 +70,8 @@ pub(crate) trait Route {
 }
 
 impl Route for LoadBalancer {
+    type Item = Message;
+
     fn set(&mut self, key: usize, connected: bool, full: bool) {
         LoadBalancer::set(self, key, connected, full);
     }
@@ -134,6 +142,8 @@ impl<R: Route> SendHalf<R> {
             tally: Sent::default(),
             gauge: Gauge::default(),
             patience: park::Patience::default(),
+            #[cfg(feature = "futures")]
+            unsent: None,
             items: Vec::new(),
             ready: Vec::new(),
             context,
@@ -536,7 +546,7 @@ impl<R: Route> SendHalf<R> {
     }
 }
 
-impl<R> Counted for SendHalf<R> {
+impl<R: Route> Counted for SendHalf<R> {
     fn stats(&self) -> Sent {
         let mut sent = self.tally;
         sent.peers = self.pipes.len();
@@ -557,7 +567,7 @@ impl<R> Counted for SendHalf<R> {
     }
 }
 
-impl<R> Drop for SendHalf<R> {
+impl<R: Route> Drop for SendHalf<R> {
     fn drop(&mut self) {
         if self.context.is_forked() {
             // The other ends are the parent's, who still uses them.
@@ -602,7 +612,7 @@ enum Cause {
     Disconnected,
 }
 
-impl<R> Part for SendHalf<R> {
+impl<R: Route> Part for SendHalf<R> {
     fn retire(&mut self) {
         self.gauge.close();
     }

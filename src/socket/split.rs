@@ -39,7 +39,7 @@ pub(crate) fn split<R>(
     receive: ReceiveHalf,
 ) -> (Kept<SendHalf<R>>, Kept<ReceiveHalf>)
 where
-    R: Any + Send,
+    R: Route + Any + Send,
 {
     let whole = Arc::new(Whole {
         _core: core,

@@ -10,6 +10,8 @@ use super::methods::scope::*;
 use super::pubsub::{publish_methods, publish_ready, wait_ready_method};
 use super::receive_half::Nothing;
 use super::send_half::Route;
+#[cfg(feature = "futures")]
+use super::streams::{Drain, Ends};
 use super::subscribing::{Subscriber, Told};
 use crate::error::{SubscribeError, WaitError};
 
@@ -54,6 +56,14 @@ publish_methods!(XPubSocket);
 receive_methods!(XPubSocket,);
 publish_ready!(XPubSocket);
 receive_ready!(XPubSocket, |socket| socket.level());
+stream!(
+    /// What subscribers say, as [`recv`](Self::recv) returns it.
+    XPubSocket -> Message,, take
+);
+sink!(
+    /// As for a [`PubSocket`](crate::PubSocket).
+    XPubSocket <- Message, SendError, publisher
+);
 impl Sends for XPubSocket {}
 impl Receives for XPubSocket {}
 impl Publishes for XPubSocket {}
@@ -126,6 +136,17 @@ impl XPubSocket {
             true => Ok(()),
             false => Err(SubscribeError::NoRequest),
         }
+    }
+}
+
+#[cfg(feature = "futures")]
+impl Ends for XPubSocket {
+    fn has_ended(&self) -> bool {
+        self.publisher.upstream.has_ended()
+    }
+
+    fn end(&mut self) {
+        self.publisher.upstream.end();
     }
 }
 
@@ -256,6 +277,8 @@ pub(crate) struct Everyone {
 }
 
 impl Route for Everyone {
+    type Item = Message;
+
     fn add(&mut self, key: usize, _name: Option<crate::peer_id::PeerId>) {
         self.keys.push(key);
     }
@@ -273,6 +296,46 @@ send_ready!(
     XSubSocket,
     |socket| socket.send.level(),
     "That is always: who has no room does not get the message."
+);
+stream!(
+    /// Messages as they come.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use futures_util::{SinkExt, StreamExt, TryStreamExt, future};
+    /// use zerowire::{Context, PubSocket, SubSocket, XPubSocket, XSubSocket};
+    ///
+    /// # tokio::runtime::Builder::new_multi_thread().build()?.block_on(async {
+    /// let context = Context::new();
+    /// let mut publisher = PubSocket::new(&context);
+    /// publisher.bind("inproc://source")?;
+    /// let (mut front, mut back) = (XSubSocket::new(&context), XPubSocket::new(&context));
+    /// front.connect("inproc://source")?;
+    /// back.bind("inproc://copy")?;
+    ///
+    /// // A forwarder: messages flow to one side, subscriptions to the other.
+    /// let ((to_front, messages), (to_back, wishes)) = (front.split(), back.split());
+    /// tokio::spawn(future::join(
+    ///     messages.map_err(drop).forward(to_back.sink_map_err(drop)),
+    ///     wishes.map_err(drop).forward(to_front.sink_map_err(drop)),
+    /// ));
+    ///
+    /// let mut subscriber = SubSocket::new(&context);
+    /// subscriber.connect("inproc://copy")?;
+    /// subscriber.subscribe("a")?;
+    /// publisher.wait_for_subscribers(1, Duration::from_secs(5))?;
+    /// publisher.send("a message")?;
+    /// assert_eq!(subscriber.recv_async().await?.as_bytes(), b"a message");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    XSubSocket -> Message, receive, take
+);
+sink!(
+    /// Subscriptions and other messages to all publishers, as [`send`](Self::send) sends them.
+    XSubSocket <- Message, SendError,
 );
 impl Sends for XSubSocket {}
 impl Receives for XSubSocket {}
@@ -379,4 +442,25 @@ impl XSubSocket {
     }
 
     wait_ready_method!();
+}
+
+#[cfg(feature = "futures")]
+impl Drain<Message> for XSubSocket {
+    type Error = SendError;
+
+    fn offer(&mut self, message: Message) -> Result<Option<Message>, SendError> {
+        self.send(message).map(|_| None)
+    }
+
+    fn sleep(&self, task: &TaskContext<'_>) -> bool {
+        self.send.sleep(task)
+    }
+
+    fn unsent(&mut self) -> &mut Option<Message> {
+        &mut self.send.unsent
+    }
+
+    fn refusal(message: Message) -> SendError {
+        SendError::Full(message)
+    }
 }
