@@ -1,49 +1,25 @@
-//! The futures, under tokio and under an executor of a few lines, and what is left when they are dropped.
+//! The futures, under several executors.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
-use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Duration;
 
-use zerowire::{Context, Message, PullSocket, PushSocket, SendError, TryRecvError, TrySendError};
+use tokio::sync::oneshot;
+use zerowire::{
+    Context, DealerSocket, PubSocket, PullSocket, PushSocket, RepSocket, ReqSocket, RouterSocket, Selector,
+    SendError, SlowSubscriber, SubSocket,
+};
 
-use crate::on_every_transport;
+use crate::executors::{block_on, poll_once, timer};
 use crate::support::{
     DEADLINE, Transport, number, receive, receive_number, send, send_number, wait_for_handshake, wait_until,
     with_deadline,
 };
-
-/// Runs a future on this thread.
-#[track_caller]
-pub fn block_on<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(Thread);
-
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = pin!(future);
-    let end = Instant::now() + DEADLINE;
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut TaskContext::from_waker(&waker)) {
-            return output;
-        }
-        let left = end.saturating_duration_since(Instant::now());
-        assert!(!left.is_zero(), "the future is not ready in time");
-        thread::park_timeout(left);
-    }
-}
-
-/// Polls a future once.
-pub fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut TaskContext::from_waker(Waker::noop()))
-}
+use crate::{on_every_executor, on_every_transport};
 
 /// A waker that counts.
 struct Count(AtomicUsize);
@@ -52,14 +28,6 @@ impl Wake for Count {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
-}
-
-fn tokio(threads: usize) -> tokio::runtime::Runtime {
-    let mut builder = match threads {
-        1 => tokio::runtime::Builder::new_current_thread(),
-        _ => tokio::runtime::Builder::new_multi_thread(),
-    };
-    builder.enable_time().build().unwrap()
 }
 
 fn assert_send<T: Send>(value: T) -> T {
@@ -76,59 +44,336 @@ fn pair(transport: Transport, send_hwm: u32) -> (PushSocket, PullSocket) {
     (push, pull)
 }
 
-on_every_transport! {
-    fn messages_pass_between_tokio_tasks(transport) {
-        for threads in [1, 2] {
-            let (mut push, mut pull) = pair(transport, 10);
-            tokio(threads).block_on(async {
-                let sender = tokio::spawn(assert_send(async move {
-                    for number in 0..5000u32 {
-                        push.send_async(&number.to_be_bytes()).await.unwrap();
-                    }
-                    push
-                }));
-                let receiver = tokio::spawn(assert_send(async move {
-                    for expected in 0..5000 {
-                        let message = tokio::time::timeout(DEADLINE, pull.recv_async()).await;
-                        assert_eq!(number(&message.expect("in time").unwrap()), expected);
-                    }
-                }));
-                receiver.await.unwrap();
-                drop(sender.await.unwrap());
-            });
-        }
-    }
-
-    fn messages_pass_under_any_executor(transport) {
+on_every_executor! {
+    fn messages_pass_between_tasks(transport, executor) {
         let (mut push, mut pull) = pair(transport, 10);
-        let sender = thread::spawn(move || {
-            block_on(async {
-                for number in 0..5000u32 {
-                    push.send_async(&number.to_be_bytes()).await.unwrap();
-                }
-            });
+        let sender = executor.spawn(async move {
+            for number in 0..5000u32 {
+                push.send_async(&number.to_be_bytes()).await.unwrap();
+            }
             push
         });
-        for expected in 0..5000 {
-            assert_eq!(number(&block_on(pull.recv_async()).unwrap()), expected);
-        }
-        sender.join().unwrap();
+        let receiver = executor.spawn(async move {
+            for expected in 0..5000 {
+                assert_eq!(number(&pull.recv_async().await.unwrap()), expected);
+            }
+        });
+        executor.run(async {
+            receiver.await;
+            drop(sender.await);
+        });
     }
 
     /// Blocking and asynchronous calls take turns on one socket.
-    fn calls_of_both_kinds_mix(transport) {
+    fn calls_of_both_kinds_mix(transport, executor) {
         let (mut push, mut pull) = pair(transport, 100);
         for number in (0..300).step_by(3) {
-            block_on(push.send_async(&u32::to_be_bytes(number))).unwrap();
+            executor.run(push.send_async(&u32::to_be_bytes(number))).unwrap();
             send_number(&mut push, number + 1);
-            block_on(push.send_ready());
+            executor.run(push.send_ready());
             push.try_send(&u32::to_be_bytes(number + 2)).unwrap();
             assert_eq!(receive_number(&mut pull), number);
-            assert_eq!(crate::support::number(&block_on(pull.recv_async()).unwrap()), number + 1);
+            assert_eq!(crate::support::number(&executor.run(pull.recv_async()).unwrap()), number + 1);
             assert_eq!(receive_number(&mut pull), number + 2);
         }
     }
 
+    /// A send that waits is woken when there is room.
+    fn a_pending_send_is_woken_by_room(transport, executor) {
+        let context = Context::new();
+        let endpoint = transport.fresh();
+        let mut push = PushSocket::builder(&context).send_hwm(1).build().unwrap();
+        push.connect(endpoint.as_str()).unwrap();
+        send_number(&mut push, 0);
+        let sender = executor.spawn(async move {
+            for number in 1..300u32 {
+                push.send_ready().await;
+                push.send_async(&number.to_be_bytes()).await.unwrap();
+            }
+            push
+        });
+        let mut pull = PullSocket::new(&context);
+        pull.bind(endpoint.as_str()).unwrap();
+        executor.run(async {
+            for expected in 0..300 {
+                assert_eq!(number(&pull.recv_async().await.unwrap()), expected);
+            }
+            drop(sender.await);
+        });
+    }
+
+    /// A task waits for two sockets at once, and what the losing future would have taken is still there.
+    fn a_task_waits_for_two_sockets(transport, executor) {
+        let (first_push, mut first) = pair(transport, 1000);
+        let (second_push, mut second) = pair(transport, 1000);
+        let senders = [first_push, second_push].map(|mut push| {
+            executor.spawn(async move {
+                for number in 0..2000u32 {
+                    push.send_async(&number.to_be_bytes()).await.unwrap();
+                }
+                push
+            })
+        });
+        executor.run(async {
+            let mut next = [0, 0];
+            while next != [2000, 2000] {
+                let (from, message) = tokio::select! {
+                    message = first.recv_async() => (0, message.unwrap()),
+                    message = second.recv_async() => (1, message.unwrap()),
+                };
+                assert_eq!(number(&message), next[from]);
+                next[from] += 1;
+            }
+            for sender in senders {
+                drop(sender.await);
+            }
+        });
+    }
+
+    /// A timeout around a receive drops it, again and again, and takes nothing.
+    fn a_timeout_around_a_receive_takes_nothing(transport, executor) {
+        let (mut push, mut pull) = pair(transport, 10);
+        executor.run(async {
+            for number in 0..20 {
+                tokio::select! {
+                    message = pull.recv_async() => panic!("{message:?} out of nowhere"),
+                    () = timer(Duration::from_millis(1)) => {}
+                }
+                push.send_async(&u32::to_be_bytes(number)).await.unwrap();
+                assert_eq!(crate::support::number(&pull.recv_async().await.unwrap()), number);
+            }
+        });
+    }
+
+    /// Both ends of a flow go from task to task in its middle.
+    fn sockets_move_between_tasks(transport, executor) {
+        /// Lets a task do some of the work, and the next one the rest, with the same socket.
+        async fn in_turns<S, F>(executor: &Executor, mut socket: S, work: impl Fn(S, u32) -> F)
+        where
+            S: Send + 'static,
+            F: Future<Output = S> + Send + 'static,
+        {
+            for turn in 0..40 {
+                socket = executor.spawn(work(socket, turn)).await;
+            }
+        }
+
+        let (push, pull) = pair(transport, 2);
+        let sending = in_turns(executor, push, |mut push, turn| async move {
+            for number in 0..25 {
+                push.send_async(&(turn * 25 + number).to_be_bytes()).await.unwrap();
+            }
+            push
+        });
+        let receiving = in_turns(executor, pull, |mut pull, turn| async move {
+            for expected in 0..25 {
+                assert_eq!(number(&pull.recv_async().await.unwrap()), turn * 25 + expected);
+            }
+            pull
+        });
+        executor.run(async { tokio::join!(sending, receiving) });
+    }
+
+    /// So do futures that wait already: whoever has one is woken.
+    fn pending_futures_move_between_tasks(transport, executor) {
+        type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+        /// Has a future wait in one task, and gives it to another.
+        async fn moved<T: Send + 'static>(executor: &Executor, mut future: Pending<T>) -> impl Future<Output = T> {
+            let (give, given) = oneshot::channel();
+            executor
+                .spawn(async move {
+                    let polled = std::future::poll_fn(|task| Poll::Ready(future.as_mut().poll(task))).await;
+                    assert!(polled.is_pending());
+                    give.send(future).ok().expect("it is taken");
+                })
+                .await;
+            let future = given.await.expect("it is given");
+            executor.spawn(future)
+        }
+
+        let (mut push, mut pull) = pair(transport, 1);
+        executor.run(async {
+            for round in 0..20u32 {
+                let received = moved(executor, Box::pin(async {
+                    let message = pull.recv_async().await.unwrap();
+                    (pull, message)
+                }));
+                let received = received.await;
+                push.send_async(&round.to_be_bytes()).await.unwrap();
+                let (back, message) = received.await;
+                assert_eq!(number(&message), round);
+                pull = back;
+            }
+        });
+
+        let context = Context::new();
+        let endpoint = transport.fresh();
+        let mut push = PushSocket::new(&context);
+        push.connect(endpoint.as_str()).unwrap();
+        while push.try_send("filler").is_ok() {}
+        executor.run(async {
+            let sent = moved(executor, Box::pin(async {
+                push.send_async("last").await.unwrap();
+                push
+            }));
+            let sent = sent.await;
+            let mut pull = PullSocket::new(&context);
+            pull.bind(endpoint.as_str()).unwrap();
+            while pull.recv_async().await.unwrap().as_bytes() != b"last" {}
+            drop(sent.await);
+        });
+    }
+
+    fn requests_and_replies_pass_between_tasks(transport, executor) {
+        let context = Context::new();
+        let mut rep = RepSocket::new(&context);
+        let endpoint = rep.bind(transport.wildcard()).unwrap();
+        let mut req = ReqSocket::new(&context);
+        req.connect(&endpoint).unwrap();
+        let server = executor.spawn(async move {
+            for _ in 0..300 {
+                let request = rep.next_async().await.unwrap();
+                let reply = request.message().clone();
+                request.reply(reply).unwrap();
+            }
+            rep
+        });
+        executor.run(async {
+            for round in 0..300u32 {
+                let reply = req.request_async(&round.to_be_bytes()).await.unwrap();
+                assert_eq!(number(&reply), round);
+            }
+            drop(server.await);
+        });
+    }
+
+    fn routed_messages_pass_between_tasks(transport, executor) {
+        let context = Context::new();
+        let mut router = RouterSocket::builder(&context).send_hwm(1).build().unwrap();
+        let endpoint = router.bind(transport.wildcard()).unwrap();
+        let clients: Vec<_> = (0..3)
+            .map(|_| {
+                let mut dealer = DealerSocket::builder(&context).send_hwm(1).build().unwrap();
+                dealer.connect(&endpoint).unwrap();
+                let (mut sender, mut receiver) = dealer.into_split();
+                let sending = executor.spawn(async move {
+                    for number in 0..200u32 {
+                        sender.send_async(&number.to_be_bytes()).await.unwrap();
+                    }
+                    sender
+                });
+                executor.spawn(async move {
+                    for expected in 0..200 {
+                        assert_eq!(number(&receiver.recv_async().await.unwrap()), expected);
+                    }
+                    drop(sending.await);
+                })
+            })
+            .collect();
+        executor.run(async {
+            for _ in 0..600 {
+                let (peer, message) = router.recv_from_async().await.unwrap();
+                router.send_to_async(&peer, message).await.unwrap();
+            }
+            for client in clients {
+                client.await;
+            }
+        });
+    }
+
+    /// A publisher that waits for slow subscribers wakes when they have room.
+    fn published_messages_pass_between_tasks(transport, executor) {
+        let context = Context::new();
+        let builder = PubSocket::builder(&context).send_hwm(2);
+        let mut publisher = builder.slow_subscriber(SlowSubscriber::Block(DEADLINE)).build().unwrap();
+        let endpoint = publisher.bind(transport.wildcard()).unwrap();
+        let readers = [(); 2].map(|()| {
+            let mut subscriber = SubSocket::builder(&context).receive_hwm(2).build().unwrap();
+            subscriber.subscribe("").unwrap();
+            subscriber.connect(&endpoint).unwrap();
+            executor.spawn(async move {
+                for expected in 0..500 {
+                    assert_eq!(number(&subscriber.recv_async().await.unwrap()), expected);
+                }
+            })
+        });
+        publisher.wait_for_subscribers(2, DEADLINE).unwrap();
+        executor.run(async {
+            for number in 0..500u32 {
+                let published = publisher.send_async(&number.to_be_bytes()).await.unwrap();
+                assert_eq!((published.queued, published.dropped), (2, 0));
+            }
+            for reader in readers {
+                reader.await;
+            }
+        });
+    }
+
+    /// Many tasks send through one socket, and all of them wait for its room.
+    fn tasks_share_a_sender(transport, executor) {
+        let (push, mut pull) = pair(transport, 1);
+        let shared = push.into_shared();
+        let senders: Vec<_> = (0..4u32)
+            .map(|sender| {
+                let shared = shared.clone();
+                executor.spawn(async move {
+                    for number in 0..250 {
+                        shared.send_async(&(sender * 1000 + number).to_be_bytes()).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        executor.run(async {
+            let mut next = [0; 4];
+            for _ in 0..1000 {
+                let number = number(&pull.recv_async().await.unwrap());
+                let sender = (number / 1000) as usize;
+                assert_eq!(number % 1000, next[sender]);
+                next[sender] += 1;
+            }
+            for sender in senders {
+                sender.await;
+            }
+        });
+    }
+
+    fn a_task_waits_with_a_selector(transport, executor) {
+        let pairs: Vec<_> = (0..3).map(|_| pair(transport, 10)).collect();
+        let (pushes, mut pulls): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+        let mut selector = Selector::new();
+        for (key, pull) in pulls.iter_mut().enumerate() {
+            selector.receive(key, pull).unwrap();
+        }
+        let senders: Vec<_> = pushes
+            .into_iter()
+            .map(|mut push| {
+                executor.spawn(async move {
+                    for number in 0..300u32 {
+                        push.send_async(&number.to_be_bytes()).await.unwrap();
+                    }
+                    push
+                })
+            })
+            .collect();
+        executor.run(async {
+            let mut next = [0; 3];
+            while next != [300; 3] {
+                for ready in selector.wait_async().await.unwrap() {
+                    while let Ok(message) = pulls[ready.key].try_recv() {
+                        assert_eq!(number(&message), next[ready.key]);
+                        next[ready.key] += 1;
+                    }
+                }
+            }
+            for sender in senders {
+                drop(sender.await);
+            }
+        });
+    }
+}
+
+on_every_transport! {
     /// A receive that is pending wakes its task when a message comes, not before, and from any thread.
     fn a_pending_receive_is_woken_by_a_message(transport) {
         let context = Context::new();
@@ -174,218 +419,6 @@ on_every_transport! {
         send(&mut push, "second");
         wait_until("the wake-up", || counts[2].0.load(Ordering::SeqCst) > 0);
         assert!(poll_once(future.as_mut()).is_ready());
-    }
-
-    /// A receive future that is dropped has taken nothing: messages that come before, after and between stay.
-    fn a_dropped_receive_future_loses_nothing(transport) {
-        let (mut push, mut pull) = pair(transport, 1000);
-        let sender = thread::spawn(move || {
-            for number in 0..20_000 {
-                send_number(&mut push, number);
-            }
-            push
-        });
-        let end = Instant::now() + DEADLINE;
-        let (mut expected, mut dropped) = (0, 0);
-        while expected < 20_000 {
-            let poll = poll_once(pin!(pull.recv_async()));
-            match poll {
-                Poll::Ready(message) => {
-                    assert_eq!(number(&message.unwrap()), expected);
-                    expected += 1;
-                }
-                Poll::Pending => {
-                    dropped += 1;
-                    assert!(Instant::now() < end, "{expected} of 20,000 after {dropped} drops");
-                    thread::yield_now();
-                }
-            }
-        }
-        assert_eq!(pull.try_recv(), Err(TryRecvError::Empty));
-        sender.join().unwrap();
-    }
-
-    /// The same one drop at a time, and by a blocking receive after it.
-    fn a_receive_after_a_dropped_future_gets_the_message(transport) {
-        let (mut push, mut pull) = pair(transport, 10);
-        for number in 0..300 {
-            assert!(poll_once(pin!(pull.recv_async())).is_pending());
-            send_number(&mut push, number);
-            assert_eq!(receive_number(&mut pull), number);
-        }
-    }
-
-    /// A future that was never polled has done nothing.
-    fn a_future_that_was_never_polled_has_done_nothing(transport) {
-        let (mut push, mut pull) = pair(transport, 10);
-        drop(push.send_async("never"));
-        drop(push.send_ready());
-        send(&mut push, "sent");
-        drop(pull.recv_async());
-        assert_eq!(receive(&mut pull).as_bytes(), b"sent");
-        assert_eq!(pull.try_recv(), Err(TryRecvError::Empty));
-    }
-
-    /// A send future that is dropped while it waits for room has sent nothing; one that is ready has sent once.
-    fn a_dropped_send_future_has_sent_nothing(transport) {
-        let context = Context::new();
-        let endpoint = transport.fresh();
-        let mut push = PushSocket::builder(&context).send_hwm(3).build().unwrap();
-        // While there is no peer,
-        for _ in 0..10 {
-            assert!(poll_once(pin!(push.send_async("dropped"))).is_pending());
-            assert!(poll_once(pin!(push.send_ready())).is_pending());
-        }
-        push.connect(endpoint.as_str()).unwrap();
-        for number in 0..3u32 {
-            match poll_once(pin!(push.send_async(&number.to_be_bytes()))) {
-                Poll::Ready(result) => result.unwrap(),
-                Poll::Pending => panic!("there is room"),
-            }
-        }
-        // and while its queue is full.
-        for _ in 0..10 {
-            assert!(poll_once(pin!(push.send_async("dropped"))).is_pending());
-            assert!(poll_once(pin!(push.send_ready())).is_pending());
-        }
-        assert!(matches!(push.try_send("refused"), Err(TrySendError::Full(_))));
-        let mut pull = PullSocket::new(&context);
-        pull.bind(endpoint.as_str()).unwrap();
-        for number in 0..3 {
-            assert_eq!(receive_number(&mut pull), number);
-        }
-        send_number(&mut push, 3);
-        assert_eq!(receive_number(&mut pull), 3);
-        assert_eq!(pull.try_recv(), Err(TryRecvError::Empty));
-    }
-
-    /// The same while the peer is reading: whatever each future says of itself is what arrives.
-    fn send_futures_that_are_dropped_at_any_time_send_once_or_not_at_all(transport) {
-        let (mut push, mut pull) = pair(transport, 2);
-        let receiver = thread::spawn(move || {
-            let mut heard = Vec::new();
-            loop {
-                match number(&receive(&mut pull)) {
-                    u32::MAX => return heard,
-                    number => heard.push(number),
-                }
-            }
-        });
-        let mut sent = Vec::new();
-        let end = Instant::now() + DEADLINE;
-        let mut number = 0u32;
-        while sent.len() < 3000 {
-            assert!(Instant::now() < end, "{} of {number} sent", sent.len());
-            match poll_once(pin!(push.send_async(&number.to_be_bytes()))) {
-                Poll::Ready(result) => {
-                    result.unwrap();
-                    sent.push(number);
-                }
-                Poll::Pending => thread::yield_now(),
-            }
-            number += 1;
-        }
-        send_number(&mut push, u32::MAX);
-        assert!(receiver.join().unwrap() == sent);
-    }
-
-    /// Waiting for room and then sending keeps the message where a dropped send future would take it along.
-    fn a_dropped_wait_for_room_keeps_the_message(transport) {
-        let (mut push, mut pull) = pair(transport, 2);
-        let receiver = thread::spawn(move || {
-            for expected in 0..2000 {
-                assert_eq!(receive_number(&mut pull), expected);
-            }
-            pull
-        });
-        let end = Instant::now() + DEADLINE;
-        for number in 0..2000u32 {
-            let mut message = Message::from(&number.to_be_bytes());
-            loop {
-                assert!(Instant::now() < end, "{number} of 2,000");
-                // Dropped while pending every time.
-                if poll_once(pin!(push.send_ready())).is_ready() {
-                    match push.try_send(message) {
-                        Ok(()) => break,
-                        Err(error) => message = error.into_message(),
-                    }
-                } else {
-                    thread::yield_now();
-                }
-            }
-        }
-        receiver.join().unwrap();
-    }
-
-    /// A send that waits is woken when there is room.
-    fn a_pending_send_is_woken_by_room(transport) {
-        let context = Context::new();
-        let endpoint = transport.fresh();
-        let mut push = PushSocket::builder(&context).send_hwm(1).build().unwrap();
-        push.connect(endpoint.as_str()).unwrap();
-        send_number(&mut push, 0);
-        let sender = thread::spawn(move || {
-            for number in 1..300u32 {
-                block_on(push.send_ready());
-                block_on(push.send_async(&number.to_be_bytes())).unwrap();
-            }
-            push
-        });
-        let mut pull = PullSocket::new(&context);
-        pull.bind(endpoint.as_str()).unwrap();
-        for number in 0..300 {
-            assert_eq!(receive_number(&mut pull), number);
-        }
-        sender.join().unwrap();
-    }
-
-    /// A task waits for two sockets at once, and what the losing future would have taken is still there.
-    fn a_task_waits_for_two_sockets(transport) {
-        let (mut first_push, mut first) = pair(transport, 1000);
-        let (mut second_push, mut second) = pair(transport, 1000);
-        let senders = [
-            thread::spawn(move || {
-                for number in 0..2000 {
-                    send_number(&mut first_push, number);
-                }
-                first_push
-            }),
-            thread::spawn(move || {
-                for number in 0..2000 {
-                    send_number(&mut second_push, number);
-                }
-                second_push
-            }),
-        ];
-        tokio(1).block_on(async {
-            let mut next = [0, 0];
-            while next != [2000, 2000] {
-                let (from, message) = tokio::select! {
-                    message = first.recv_async() => (0, message.unwrap()),
-                    message = second.recv_async() => (1, message.unwrap()),
-                    () = tokio::time::sleep(DEADLINE) => panic!("{next:?} of 2,000 each"),
-                };
-                assert_eq!(number(&message), next[from]);
-                next[from] += 1;
-            }
-        });
-        for sender in senders {
-            sender.join().unwrap();
-        }
-    }
-
-    /// A timeout around a receive drops it, again and again, and takes nothing.
-    fn a_timeout_around_a_receive_takes_nothing(transport) {
-        let (mut push, mut pull) = pair(transport, 10);
-        tokio(1).block_on(async {
-            for number in 0..20 {
-                let early = tokio::time::timeout(Duration::from_millis(1), pull.recv_async()).await;
-                assert!(early.is_err());
-                push.send_async(&u32::to_be_bytes(number)).await.unwrap();
-                let message = tokio::time::timeout(DEADLINE, pull.recv_async()).await.expect("in time").unwrap();
-                assert_eq!(crate::support::number(&message), number);
-            }
-        });
     }
 
     /// Sockets may go from thread to thread, also after one has waited with them.

@@ -13,7 +13,7 @@ use zerowire::{
     SubscribeError, Told, TryRecvError, Upstream, Verbosity, XPubSocket, XSubSocket,
 };
 
-use crate::asynchronous::{block_on, poll_once};
+use crate::executors::{block_on, poll_once};
 use crate::publishing::on_the_wire::{Flood, cancel, raw_subscriber, subscribe, subscription_message, sync};
 use crate::publishing::{eager_sub, hear, hear_to_end, publisher, ready, subscriber, to};
 use crate::raw::{RawListener, message};

@@ -11,6 +11,8 @@ mod conflating;
 mod conformance;
 mod descriptors;
 mod disconnecting;
+mod dropping;
+mod executors;
 mod forwarding;
 mod heartbeats;
 mod high_water_mark;
@@ -28,6 +30,8 @@ mod requests;
 mod routing;
 mod selecting;
 mod shutting_down;
+#[cfg(feature = "futures")]
+mod streaming;
 mod stress;
 mod support;
 mod unconnected;

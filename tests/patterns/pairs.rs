@@ -12,7 +12,7 @@ use zerowire::{
     TryRecvError, TrySendError,
 };
 
-use crate::asynchronous::{block_on, poll_once};
+use crate::executors::{block_on, poll_once};
 use crate::raw::{COMMAND, Raw, greeting, message, ready};
 use crate::support::{
     DEADLINE, Transport, pattern, receive, receive_number, send, send_number, wait_for, wait_for_end,

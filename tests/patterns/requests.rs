@@ -14,7 +14,7 @@ use zerowire::{
     ReqSocket, RequestError, RouterSocket, SendError, TryRecvError, TrySendError,
 };
 
-use crate::asynchronous::{block_on, poll_once};
+use crate::executors::{block_on, poll_once};
 use crate::raw::{MORE, Raw, RawListener, frame, message};
 use crate::support::{
     DEADLINE, Transport, pattern, receive, send, wait_for, wait_for_end, wait_for_handshake, wait_until,

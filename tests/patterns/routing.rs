@@ -14,7 +14,7 @@ use zerowire::{
     ProtocolError, Reason, RepSocket, ReqSocket, RouterSocket, SendToError, TryRecvError,
 };
 
-use crate::asynchronous::{block_on, poll_once};
+use crate::executors::{block_on, poll_once};
 use crate::raw::{COMMAND, Raw, RawListener, command, greeting, message, ready_with};
 use crate::support::{
     DEADLINE, Transport, number, pattern, receive, receive_number, send, send_number, wait_for, wait_for_end,

@@ -16,7 +16,7 @@ use zerowire::{
     TryRecvError, TrySendError, Upstream, XPubSocket, XSubSocket,
 };
 
-use crate::asynchronous::{block_on, poll_once};
+use crate::executors::{block_on, poll_once};
 use crate::on_every_transport;
 use crate::support::{
     DEADLINE, Transport, number, receive, receive_number, send, send_number, wait_until, with_deadline,

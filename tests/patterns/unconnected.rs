@@ -9,7 +9,7 @@ use zerowire::{
     TrySendError,
 };
 
-use crate::asynchronous::{block_on, poll_once};
+use crate::executors::{block_on, poll_once};
 use crate::raw::RawListener;
 use crate::support::{
     DEADLINE, ReceivesInTurn, SendsInTurn, Transport, pattern, receive, send, wait_for_end,

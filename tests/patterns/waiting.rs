@@ -69,7 +69,7 @@ fn a_message_behind_very_many_that_are_not_wanted_any_more_is_received() {
                 publisher.wait_for_subscribers_to("given", 1, DEADLINE).unwrap();
             } else {
                 subscriber.unsubscribe("given").unwrap();
-                let message = crate::asynchronous::block_on(subscriber.recv_async());
+                let message = crate::executors::block_on(subscriber.recv_async());
                 assert_eq!(message.unwrap().as_bytes(), b"wanted");
             }
         }

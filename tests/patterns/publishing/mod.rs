@@ -15,7 +15,7 @@ use zerowire::{
     WaitError,
 };
 
-use crate::asynchronous::{block_on, poll_once};
+use crate::executors::{block_on, poll_once};
 use crate::on_every_transport;
 use crate::support::{DEADLINE, ReceivesInTurn, Transport, number, pattern, receive, wait_until};
 

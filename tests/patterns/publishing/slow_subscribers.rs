@@ -15,7 +15,7 @@ use zerowire::{
 
 use super::on_the_wire::{Flood, subscribe};
 use super::{hear, ready, subscriber, to};
-use crate::asynchronous::{block_on, poll_once};
+use crate::executors::{block_on, poll_once};
 use crate::raw::Raw;
 use crate::support::{DEADLINE, Transport, receive, wait_for, wait_for_handshake, wait_until};
 use crate::{on_every_transport, on_every_wire};
