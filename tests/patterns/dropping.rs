@@ -1,5 +1,6 @@
 //! What is left when futures are dropped before they are ready: wherever they wait, they lose nothing and repeat nothing.
 
+use std::collections::HashSet;
 use std::pin::pin;
 use std::task::Poll;
 use std::thread;
@@ -243,8 +244,10 @@ on_every_transport! {
         assert!(answered.len() >= 12);
         assert_eq!(number(&block_on(req.request_async(&LAST.to_be_bytes())).unwrap()), LAST);
         let (_, heard) = server.join().unwrap();
-        assert!(heard.is_sorted_by(|before, after| before < after), "{heard:?}");
-        assert!(answered.iter().all(|round| heard.contains(round)));
+        // Connections follow each other, so one request may overtake another that was given up.
+        let different: HashSet<u32> = heard.iter().copied().collect();
+        assert_eq!(different.len(), heard.len(), "{heard:?}");
+        assert!(answered.iter().all(|round| different.contains(round)));
     }
 
     fn dropped_waits_for_requests_lose_none(transport) {
