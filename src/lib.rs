@@ -8,7 +8,9 @@
 //!
 //! # Features
 //! None is on by default.
-//! - `futures`: a [`Monitor`] is a `futures_core::Stream`.
+//! - `futures`: sockets that receive, parts of them, and a [`Monitor`] are a `futures_core::Stream`; those that send are a
+//!   `futures_sink::Sink`. Not [`ReqSocket`] and [`RepSocket`], which take turns.
+//! - `mio`: a [`ReadyFd`] is a `mio::event::Source`.
 //! - `tracing`: what a [`Monitor`] tells goes to `tracing` as well, whether or not there is one: events with the target
 //!   `zerowire` and fields, each connection's in a span of its own. The subscriber is called on I/O threads and must not block
 //!   them, nor use the sockets that it is told of.

@@ -10,7 +10,7 @@ use zerowire::{
     PubSocket, PullSocket, PushSocket, Reason, RouterSocket, SocketType, SubSocket, TrySendError,
 };
 
-use crate::asynchronous::{block_on, poll_once};
+use crate::executors::{block_on, poll_once};
 use crate::raw::{Raw, greeting, ready_with};
 use crate::support::{DEADLINE, Transport, receive, send, wait_for, wait_for_handshake, within};
 use crate::{on_every_transport, on_every_wire};
