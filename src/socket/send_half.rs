@@ -303,6 +303,15 @@ impl<R: Route> SendHalf<R> {
         park::wait(&self.inbox, &mut self.patience, deadline)
     }
 
+    /// Whether this process was forked off: then there is nothing to wait for.
+    pub(crate) fn is_forked(&mut self) -> bool {
+        let is_forked = self.context.is_forked();
+        if is_forked {
+            self.give_up(Over::Forked);
+        }
+        is_forked
+    }
+
     /// Has the task woken at the next news. False if there is news already.
     pub(crate) fn sleep(&self, task: &TaskContext<'_>) -> bool {
         self.inbox.sleep(task.waker())

@@ -17,6 +17,7 @@ use super::pipeline::PushSocket;
 use super::pubsub::PubSocket;
 use super::send_half::{Refusal, SendHalf};
 use crate::error::{SendError, SendTimeoutError, TrySendError};
+use crate::mailbox::Over;
 use crate::message::Message;
 use crate::monitor::Monitor;
 use crate::pipe::inbox::wake;
@@ -341,6 +342,9 @@ impl Pusher {
     /// Tries to send; nothing if it has to wait.
     fn attempt(&mut self, unsent: &mut Option<Message>) -> Option<Result<(), (Message, Refusal)>> {
         match Outgoing::try_send(&mut self.half, unsent.take()?) {
+            Err((message, Refusal::Full | Refusal::NoPeer)) if self.half.is_forked() => {
+                Some(Err((message, Refusal::Over(Over::Forked))))
+            }
             Err((message, Refusal::Full | Refusal::NoPeer)) => {
                 *unsent = Some(message);
                 None
@@ -454,7 +458,10 @@ impl Publisher {
     /// Tries to publish; nothing if it has to wait.
     fn attempt(&mut self, message: &Message) -> Option<Result<Published, Refusal>> {
         match self.publish(message, false) {
-            Err(Refusal::Full) if self.may_wait() => None,
+            Err(Refusal::Full) if self.may_wait() => match self.send.is_forked() {
+                true => Some(Err(Refusal::Over(Over::Forked))),
+                false => None,
+            },
             done => Some(done),
         }
     }

@@ -53,6 +53,8 @@ pub struct ReadyFd {
 ///
 /// Whoever rings and silences it does so under a lock, so that there is never more than one byte.
 struct Bell {
+    /// The process that made it. One that is forked off has the same two ends, which are not its own.
+    process: u32,
     inner: UnixStream,
     outer: UnixStream,
 }
@@ -63,18 +65,28 @@ impl ReadyFd {
         inner.set_nonblocking(true)?;
         outer.set_nonblocking(true)?;
         Ok(ReadyFd {
-            bell: Arc::new(Bell { inner, outer }),
+            bell: Arc::new(Bell {
+                process: std::process::id(),
+                inner,
+                outer,
+            }),
         })
     }
 
     /// Makes it readable. Not to be called twice without [`silence`](Self::silence) in between.
     pub(crate) fn ring(&self) {
+        if self.bell.process != std::process::id() {
+            return;
+        }
         // There is room for one byte, and the other end is open as long as this one: nothing can go wrong but a signal.
         while interrupted(&(&self.bell.inner).write(&[1])) {}
     }
 
     /// Makes it unreadable.
     pub(crate) fn silence(&self) {
+        if self.bell.process != std::process::id() {
+            return;
+        }
         while interrupted(&(&self.bell.outer).read(&mut [0; 8])) {}
     }
 }

@@ -118,7 +118,8 @@ impl Peer {
     /// The last act: whatever is left is lost, and told.
     pub(super) fn finish(&mut self, io: &mut Io) {
         io.resolver.cancel(self.pipe);
-        let messages = self.drainer.as_ref().map_or(0, Drainer::waiting);
+        let messages =
+            self.drainer.as_ref().map_or(0, Drainer::waiting) + u64::from(self.conflated.is_filled());
         let forgotten = self.closing.as_mut().and_then(|closing| closing.forgotten.take());
         let reason = if let Some(reason) = forgotten {
             reason

@@ -694,7 +694,8 @@ impl Peer {
 
     fn end_pipes(&mut self, io: &mut Io) {
         if let Some(mut drainer) = self.drainer.take() {
-            if let (Some(report), messages @ 1..) = (&io.report, drainer.waiting()) {
+            let waiting = drainer.waiting() + u64::from(self.conflated.is_filled());
+            if let (Some(report), messages @ 1..) = (&io.report, waiting) {
                 // Nobody listens any more, if whoever shut down was dropped meanwhile.
                 let _ = report.send(Undelivered {
                     socket_type: self.socket.socket_type,
