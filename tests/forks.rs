@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use fork::{Fork, fork};
 use zerowire::{
     BindError, ConnectError, Context, Event, PullSocket, PushSocket, RecvError, RecvTimeoutError, SendError,
+    TryRecvError,
 };
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -92,4 +94,58 @@ fn a_child_is_told_and_takes_nothing_from_its_parent() {
         drop((pull, push, context));
         assert_eq!(monitor.iter().last(), Some(Event::Closed));
     }
+}
+
+/// Whether a descriptor polls readable, asked anew each time.
+fn is_readable(fd: &impl AsRawFd) -> bool {
+    let mut poll = mio::Poll::new().unwrap();
+    let mut events = mio::Events::with_capacity(1);
+    let raw = fd.as_raw_fd();
+    let mut source = mio::unix::SourceFd(&raw);
+    poll.registry()
+        .register(&mut source, mio::Token(0), mio::Interest::READABLE)
+        .unwrap();
+    poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+    !events.is_empty()
+}
+
+/// The descriptor by which the parent waits is the same one in the child: what happens to the child's copy of the socket must
+/// neither ring it, which would keep the parent busy for ever, nor silence it, which would let it sleep for ever.
+#[test]
+fn a_child_does_not_touch_the_descriptors_of_its_parent() {
+    let context = Context::new();
+    let mut pull = PullSocket::new(&context);
+    let endpoint = pull.bind("inproc://descriptors").unwrap();
+    let mut push = PushSocket::new(&context);
+    push.connect(&endpoint).unwrap();
+    let fd = pull.recv_ready_fd().unwrap();
+    let mut sockets = Some((context, pull, push));
+    in_a_child(|| drop(sockets.take()));
+    let (context, mut pull, mut push) = sockets.take().unwrap();
+    assert_eq!(pull.try_recv(), Err(TryRecvError::Empty));
+    assert!(!is_readable(&fd), "rung by the child");
+
+    push.send("a message").unwrap();
+    assert!(is_readable(&fd));
+    let mut sockets = Some((context, pull, push));
+    in_a_child(|| {
+        let (_, pull, _) = sockets.as_mut().unwrap();
+        while pull.try_recv().is_ok() {}
+    });
+    assert!(is_readable(&fd), "silenced by the child");
+    let (_, mut pull, _) = sockets.take().unwrap();
+    assert_eq!(pull.try_recv().unwrap().as_bytes(), b"a message");
+    assert!(!is_readable(&fd));
+}
+
+/// Sockets that several threads share are told as well.
+#[test]
+fn a_child_does_not_wait_with_a_shared_socket() {
+    let context = Context::new();
+    let push = PushSocket::new(&context).into_shared();
+    let mut sockets = Some((context, push));
+    in_a_child(|| {
+        let (_, push) = sockets.take().unwrap();
+        assert!(matches!(push.send("for nobody"), Err(SendError::Forked(_))));
+    });
 }

@@ -118,6 +118,12 @@ impl Heartbeat {
         Beat::Ask(context(condition.finished))
     }
 
+    /// Whoever watches was away: the peer has all its time again.
+    pub(crate) fn start_over(&mut self, now: Instant) {
+        self.heard = now;
+        self.asked_first = None;
+    }
+
     /// A time, or when the patience with the peer ends, if that is before it.
     fn before_an_end(&self, time: Instant, now: Instant) -> Instant {
         let unanswered = self.asked_first.map(|first| first + self.timeout);
@@ -301,6 +307,17 @@ mod tests {
         // It takes that back.
         scene.heartbeat.asked(Duration::ZERO);
         assert_eq!(scene.beat(8, heard), scene.wait(14));
+    }
+
+    #[test]
+    fn a_watcher_that_was_away_starts_over() {
+        let mut scene = Scene::new();
+        scene.heartbeat.answered(b"");
+        assert!(matches!(scene.beat(10, QUIET), Beat::Ask(_)));
+        scene.heartbeat.start_over(scene.at(1000));
+        assert_eq!(scene.beat(1000, QUIET), scene.wait(1010));
+        assert!(matches!(scene.beat(1010, QUIET), Beat::Ask(_)));
+        assert_eq!(scene.beat(1030, QUIET), Beat::GiveUp(Duration::from_secs(20)));
     }
 
     #[test]

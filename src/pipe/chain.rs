@@ -24,6 +24,7 @@
 //! The chain starts with a segment of no capacity, so an unused one costs about 100 bytes.
 
 use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
 use bytes::Bytes;
@@ -305,6 +306,8 @@ impl<T> Drop for Link<T> {
                     drop(unsafe { owned.move_out(slot) });
                 }
             }
+            // SAFETY: it is ours alone.
+            let_go(unsafe { owned.take_body() });
             segment = owned.take_next();
             at = 0;
         }
@@ -761,6 +764,8 @@ impl<T> Consumer<T> {
             // SAFETY: the segment is sealed and behind the consumer: nobody else can reach it.
             let mut owned = unsafe { Box::from_raw(self.first) };
             self.first = owned.take_next();
+            // SAFETY: it is ours alone.
+            let_go(unsafe { owned.take_body() });
             self.pool.give(owned);
         }
     }
@@ -771,6 +776,14 @@ impl<T> Drop for Consumer<T> {
         let head = (self.first, if self.first == self.segment { self.at } else { 0 });
         // SAFETY: only the consumer writes the cell, and only here; it is read when both sides are gone.
         self.link.head.with_mut(|cell| unsafe { *cell = head });
+    }
+}
+
+/// Drops a body. The drop of its owner is anybody's code; a panic in it ends here, when the panic hook has told it, because
+/// whoever lets go of a body is in the middle of something that has to be brought to its end.
+pub(super) fn let_go(body: Option<Bytes>) {
+    if body.is_some() {
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(body)));
     }
 }
 

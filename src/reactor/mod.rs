@@ -209,8 +209,14 @@ impl Reactor {
         };
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                self.events.clear();
-                Ok(())
+                // After a stop, deadlines have passed that what waits in the kernel may have met: it is looked at first.
+                match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                        self.events.clear();
+                        Ok(())
+                    }
+                    result => result,
+                }
             }
             result => result,
         }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::core::SocketCore;
 use super::inproc::subscription;
+use super::park;
 use super::receive_half::{Departure, Nothing, ReceiveHalf};
 use super::send_half::{Refusal, Route, SendHalf};
 #[cfg(feature = "futures")]
@@ -375,6 +376,29 @@ impl Publisher {
         matches!(self.slow, SlowSubscriber::Block(_))
     }
 
+    /// Waits for room, until the deadline: then it returns false. Also hears of subscribers that do not want the message any
+    /// more, and so need not be waited for.
+    pub(crate) fn wait_for_room(&mut self, deadline: Option<Instant>) -> bool {
+        if self.send.is_forked() {
+            // Says so.
+            return self.send.wait(deadline);
+        }
+        let is_news = |publisher: &Publisher| publisher.send.is_news() || publisher.upstream.is_news();
+        let sleeps =
+            !is_news(self) && park::with_waker(|waker| self.sleep_for_room(&TaskContext::from_waker(waker)));
+        while sleeps && !is_news(self) {
+            if !park::until(deadline) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Has the task woken when there may be room, or fewer who need it. False if there is news already.
+    pub(crate) fn sleep_for_room(&self, task: &TaskContext<'_>) -> bool {
+        self.send.sleep(task) && self.upstream.sleep_for_news(task)
+    }
+
     /// Waits until a condition on the subscribers holds.
     pub(crate) fn wait_until(
         &mut self,
@@ -415,7 +439,7 @@ impl Drain<Message> for Publisher {
     }
 
     fn sleep(&self, task: &TaskContext<'_>) -> bool {
-        self.send.sleep(task)
+        self.sleep_for_room(task)
     }
 
     fn unsent(&mut self) -> &mut Option<Message> {

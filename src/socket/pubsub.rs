@@ -28,7 +28,7 @@ macro_rules! publish_methods {
                 loop {
                     match self.publisher.publish(&message, last_try) {
                         Err(Refusal::Full) if self.publisher.may_wait() && !last_try => {
-                            last_try = !self.publisher.send.wait(deadline);
+                            last_try = !self.publisher.wait_for_room(deadline);
                         }
                         Err(refusal) => return Err((message, refusal).into()),
                         Ok(published) => return Ok(published),
@@ -65,7 +65,7 @@ macro_rules! publish_methods {
                     }
                     let mut slept = false;
                     poll_fn(|task| {
-                        if !std::mem::replace(&mut slept, true) && self.publisher.send.sleep(task) {
+                        if !std::mem::replace(&mut slept, true) && self.publisher.sleep_for_room(task) {
                             return std::task::Poll::Pending;
                         }
                         std::task::Poll::Ready(())

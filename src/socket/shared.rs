@@ -467,7 +467,7 @@ impl Publisher {
     }
 
     fn sleep(&self, task: &TaskContext<'_>) -> bool {
-        self.send.sleep(task)
+        self.sleep_for_room(task)
     }
 }
 

@@ -11,15 +11,15 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context as TaskContext, Wake, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use zerowire::{
-    Context, DealerSocket, Event, OnDuplicate, PairSocket, PubSocket, PullSocket, PushSocket, Reason,
-    RouterSocket, SlowSubscriber, SubSocket, TryRecvError, TrySendError,
+    Context, DealerSocket, Event, Message, OnDuplicate, PairSocket, PubSocket, PullSocket, PushSocket,
+    Reason, RouterSocket, SlowSubscriber, SubSocket, TryRecvError, TrySendError,
 };
 
-use crate::raw::{MORE, Raw, frame, is_hang_up, message, ping};
+use crate::raw::{MORE, Raw, RawListener, frame, is_hang_up, message, ping};
 use crate::support::{
     DEADLINE, Transport, pattern, receive, receive_number, send, send_number, wait_for, wait_for_end,
     wait_for_handshake, with_deadline, within,
@@ -579,8 +579,9 @@ on_every_wire! {
 }
 
 on_every_wire! {
-    /// A body whose owner panics when it is dropped used to end the I/O thread, and with it all sockets of the context.
-    fn a_panic_costs_one_connection(transport) {
+    /// A body whose owner panics when it is dropped used to end the I/O thread, and with it all sockets of the context; then its
+    /// connection, over the next one of which it was sent again without its bytes. It is nobody's concern but its owner's.
+    fn a_body_whose_owner_panics_costs_nothing(transport) {
         struct Trap(Vec<u8>);
 
         impl AsRef<[u8]> for Trap {
@@ -595,43 +596,77 @@ on_every_wire! {
             }
         }
 
-        let context = Context::new();
-        let mut push = PushSocket::new(&context);
-        let monitor = push.monitor();
-        let endpoint = push.bind(transport.wildcard()).unwrap().to_string();
-        let raw = Raw::peer(&endpoint, "PULL");
-        wait_for_handshake(&monitor);
-        // Too much to be written by this thread.
-        send(&mut push, Bytes::from_owner(Trap(vec![7; 10_000_000])));
-        let reader = thread::spawn(move || {
-            let mut raw = raw;
-            raw.read_to_hang_up()
-        });
-        let reason = wait_for(&monitor, "an end", |event| match event {
-            Event::Disconnected { reason, .. } => Some(reason.clone()),
-            _ => None,
-        });
-        assert_eq!(reason, Reason::Internal);
-        reader.join().unwrap();
+        // This thread may be the last to let go of what it sends: then it is the one that panics, when that is sent.
+        fn send_it(push: &mut PushSocket, message: impl Into<Message>) {
+            if let Ok(sent) = catch_unwind(AssertUnwindSafe(|| push.send(message))) {
+                sent.unwrap();
+            }
+        }
 
-        // So little that this thread writes it: it is the one that panics, and the connection goes on.
-        let mut raw = Raw::peer(&endpoint, "PULL");
-        wait_for_handshake(&monitor);
-        let small = Bytes::from_owner(Trap(vec![8; 5_000]));
-        let sent = catch_unwind(AssertUnwindSafe(|| push.send(small)));
-        assert_eq!(raw.read_message(), [[8; 5_000]]);
-        if sent.is_err() {
+        let context = Context::new();
+        let endpoint = transport.fresh();
+        let listener = RawListener::bind(&endpoint);
+        let mut push = PushSocket::new(&context);
+        push.connect(endpoint.as_str()).unwrap();
+        let mut raw = listener.accept();
+        raw.shake_hands("PULL");
+        // Too much to be written by this thread, and so little that it may be.
+        for length in [10_000_000, 5_000] {
+            let body = || Bytes::from_owner(Trap(vec![7; length]));
+            send_it(&mut push, body());
+            assert_eq!(raw.read_message(), [vec![7; length]]);
+            // Of several parts, the first stays until the last is written.
+            send_it(&mut push, [body(), Bytes::from_static(b"middle"), Bytes::from_static(b"end")]);
+            assert_eq!(raw.read_message(), [&vec![7; length][..], b"middle", b"end"]);
             send(&mut push, "next");
             assert_eq!(raw.read_message(), [b"next"]);
         }
-
-        // Others do not notice.
+        // What waits when the connection is lost is sent again whole.
+        let full = (0..20).map(|_| Message::from(Bytes::from_owner(Trap(vec![8; 1_000_000]))));
+        full.for_each(|message| send_it(&mut push, message));
+        raw.read_header();
         drop(raw);
-        wait_for_end(&monitor);
-        let mut pull = PullSocket::new(&context);
-        pull.connect(endpoint.as_str()).unwrap();
-        wait_for_handshake(&monitor);
-        send(&mut push, "still there");
-        assert_eq!(receive(&mut pull).as_bytes(), b"still there");
+        let mut raw = listener.accept();
+        raw.shake_hands("PULL");
+        assert_eq!(raw.read_message(), [vec![8; 1_000_000]]);
+    }
+}
+
+on_every_transport! {
+    /// A publisher that waits for a slow subscriber waited on when that subscriber no longer wanted the message.
+    fn who_wants_it_no_more_is_not_waited_for(transport) {
+        let context = Context::new();
+        let builder = PubSocket::builder(&context).send_hwm(1);
+        let mut publisher = builder.slow_subscriber(SlowSubscriber::Block(2 * DEADLINE)).build().unwrap();
+        let endpoint = publisher.bind(transport.wildcard()).unwrap();
+        let mut subscriber = SubSocket::builder(&context).receive_hwm(1).build().unwrap();
+        subscriber.connect(&endpoint).unwrap();
+        subscriber.subscribe("").unwrap();
+        publisher.wait_for_subscribers(1, DEADLINE).unwrap();
+        let body = vec![0; 100_000];
+        let mut full = Instant::now();
+        while full.elapsed() < Duration::from_millis(200) {
+            if publisher.try_send(&body[..]).is_ok() {
+                full = Instant::now();
+            }
+        }
+        struct Tell(Sender<()>);
+        impl Wake for Tell {
+            fn wake(self: Arc<Self>) {
+                let _ = self.0.send(());
+            }
+        }
+        let (tell, told) = channel();
+        let waker = Waker::from(Arc::new(Tell(tell)));
+        let mut task = TaskContext::from_waker(&waker);
+        let mut sending = pin!(publisher.send_async(&body[..]));
+        assert!(sending.as_mut().poll(&mut task).is_pending());
+        subscriber.unsubscribe("").unwrap();
+        loop {
+            told.recv_timeout(DEADLINE).expect("it is woken");
+            if sending.as_mut().poll(&mut task).is_ready() {
+                break;
+            }
+        }
     }
 }

@@ -171,6 +171,20 @@ on_every_wire! {
         }
     }
 
+    /// Of a socket that conflates, the newest message is what was accepted.
+    fn the_newest_message_that_nobody_takes_is_reported(transport) {
+        let context = Context::new();
+        let endpoint = transport.fresh();
+        let mut push = PushSocket::builder(&context).conflate(true).build().unwrap();
+        push.connect(endpoint.as_str()).unwrap();
+        send(&mut push, "replaced");
+        send(&mut push, "the newest");
+        let report = context.shutdown(Duration::from_millis(50));
+        let sent = push.stats().sent;
+        assert_eq!((sent.handed_over, sent.dropped.replaced), (0, 1), "{sent:?}");
+        assert_eq!(report.messages(), 1, "{report}");
+    }
+
     /// Sockets that were dropped before have their linger, and no more than the time there is.
     fn what_dropped_sockets_left_is_reported(transport) {
         let context = Context::new();

@@ -51,6 +51,10 @@ impl Peer {
             finished: drainer.finished(),
             waiting: drainer.waiting() + u64::from(self.telling.is_underway()),
         };
+        if self.beat_due.is_some_and(|due| due + LATE < now) {
+            // This thread had no turn when it was time: what the peer has sent may not have been read yet.
+            heartbeat.start_over(now);
+        }
         let beat = heartbeat.beat(now, condition);
         self.beat_due = Some(match beat {
             Beat::Wait(until) => until,
@@ -70,5 +74,7 @@ impl Peer {
     }
 }
 
+/// A thread that comes so late was stopped, or had no processor.
+const LATE: Duration = Duration::from_millis(250);
 /// How long a tcp connection may be silent before the peer is asked.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
