@@ -326,6 +326,8 @@ on_every_wire! {
         }
         let mut pull = PullSocket::new(&theirs);
         pull.bind(endpoint.as_str()).unwrap();
+        // What is sent from here on goes to this one.
+        take(&mut pull);
         let shutdown = thread::spawn(move || ours.shutdown(DEADLINE));
         let (mut push, sent) = sender.join().unwrap();
         while take(&mut pull) != sent - 1 {}
