@@ -1,7 +1,6 @@
 //! Publishing: who wants a message, and what is done about those who cannot take it (ZeroMQ RFC 29).
 
 use std::collections::{HashMap, VecDeque};
-#[cfg(feature = "futures")]
 use std::task::Context as TaskContext;
 use std::time::Instant;
 
