@@ -19,13 +19,13 @@ pub(crate) struct Kept<T: Part + Any + Send> {
     whole: Arc<Whole>,
 }
 
-/// What is left when the halves are taken out. Its drop closes the socket.
 /// A half of a socket that may be dropped before the other one.
 pub(crate) trait Part {
     /// Nobody uses it any more, although it is kept.
     fn retire(&mut self);
 }
 
+/// What is left when the halves are taken out. Its drop closes the socket.
 struct Whole {
     _core: SocketCore,
     /// Halves that are not used any more. Their pipes have to stay: the other side would take their end for the end of the
