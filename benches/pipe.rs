@@ -68,7 +68,7 @@ fn outbound_to_a_sink(criterion: &mut Criterion) {
         bencher.iter(|| {
             for _ in 0..MESSAGES {
                 sender.frame_prefix(&[0, 64], &body, 64, &mut spares);
-                sender.finish_message();
+                assert!(sender.finish_message());
             }
             black_box(drainer.drain(usize::MAX));
             assert!(sender.has_room());

@@ -15,14 +15,14 @@ use crate::wire::frame::{HEADER_BYTES_MAX, Header, encode_header};
 /// Bodies from this length on are kept by reference instead of copied into the pipe.
 pub(crate) const BY_REFERENCE_MIN: usize = 4096 - HEADER_BYTES_MAX;
 
-/// Appends the message to the pipe, which must have room.
+/// Appends the message to the pipe, which must have room. False if the pipe was closed meanwhile and did not accept it.
 #[inline]
-pub(crate) fn send(pipe: &mut Sender, message: &Message, spares: &mut Spares<u8>) {
+#[must_use]
+pub(crate) fn send(pipe: &mut Sender, message: &Message, spares: &mut Spares<u8>) -> bool {
     if let Some((block, length)) = message.single_small() {
         // Copied as a block of fixed size, header included: most messages are this small.
         pipe.frame_prefix(&[0, length], block, length.into(), spares);
-        pipe.finish_message();
-        return;
+        return pipe.finish_message();
     }
     match message.single() {
         Some(part) => frame(pipe, part, false, spares),
@@ -33,7 +33,7 @@ pub(crate) fn send(pipe: &mut Sender, message: &Message, spares: &mut Spares<u8>
             }
         }
     }
-    pipe.finish_message();
+    pipe.finish_message()
 }
 
 #[inline]
@@ -198,7 +198,9 @@ pub(crate) fn forward(
     let run = Run::of(frames, messages_max);
     if run.messages > 0 {
         to.frame(&[], &frames[..run.frame_bytes], spares);
-        to.finish_messages(run.messages);
+        if !to.finish_messages(run.messages) {
+            return Run::default();
+        }
         from.took_messages(run.messages.into());
         from.chain().skip(run.frame_bytes);
     }

@@ -148,7 +148,7 @@ fn frames(messages: RangeInclusive<u8>) -> Vec<[u8; 3]> {
 
 fn send(sender: &mut outbound::Sender, message: u8, spares: &mut Spares<u8>) {
     append(sender, message, spares);
-    sender.finish_message();
+    assert!(sender.finish_message());
 }
 
 fn append(sender: &mut outbound::Sender, message: u8, spares: &mut Spares<u8>) {
@@ -379,6 +379,84 @@ fn outbound_reconnect_repeats_the_half_sent_message() {
     });
 }
 
+/// The I/O side closes the pipe while messages are sent, by `append` in this or that way: both sides agree on which of them
+/// were in time. Those are written if the I/O side closes only then, and lost to its knowledge if it does not care.
+fn closing_model(
+    patient: bool,
+    direct: bool,
+    finish: impl Fn(&mut outbound::Sender) -> bool + Copy + Send + Sync + 'static,
+) {
+    outbound::DIRECT_IN_MODELS.set(direct);
+    explore(3, move || {
+        let to_io = StdArc::new(Inbox::<()>::new());
+        let mut spares = Spares::new(Pool::new(SIZES));
+        let (mut sender, mut drainer) = outbound::pipe(
+            PIPE,
+            3,
+            spares.pool(),
+            StdArc::new(Inbox::<()>::new()),
+            to_io.clone(),
+        );
+        let side = Narrow::new(usize::MAX);
+        drainer.connect(side.clone());
+        assert!(matches!(drainer.drain(usize::MAX), Drained::Dry));
+        let io = thread::spawn(move || {
+            let park = Park::new();
+            while patient {
+                match drainer.close() {
+                    Drained::Dry => break,
+                    Drained::Unfinished => drop(drainer.drain(usize::MAX)),
+                    _ => drop(wait(&to_io, &park)),
+                }
+            }
+            while !drainer.disconnect() {
+                wait(&to_io, &park);
+            }
+            (drainer.end(), drainer.finished())
+        });
+        let mut accepted = 0;
+        for message in 1..=2 {
+            if !sender.has_room() {
+                break;
+            }
+            append(&mut sender, message, &mut spares);
+            if !finish(&mut sender) {
+                break;
+            }
+            accepted = message;
+        }
+        let (lost, finished) = io.join().unwrap();
+        assert_eq!(lost + finished, u64::from(accepted));
+        assert_eq!(sender.counts(), (accepted.into(), finished));
+        assert!(!patient || lost == 0);
+        assert_eq!(messages_of(side.bytes(), false), frames(1..=finished as u8));
+    });
+}
+
+#[test]
+fn outbound_close_when_all_is_written() {
+    closing_model(true, false, outbound::Sender::finish_message);
+}
+
+#[test]
+fn outbound_close_when_all_is_written_directly() {
+    closing_model(true, true, outbound::Sender::finish_message);
+}
+
+#[test]
+fn outbound_close_with_messages_waiting() {
+    closing_model(false, true, outbound::Sender::finish_message);
+}
+
+#[test]
+fn outbound_close_in_a_fan_out() {
+    closing_model(true, true, |sender| {
+        sender.finish_message_quietly();
+        outbound::fence_after_fan_out();
+        sender.wake_drain(true)
+    });
+}
+
 /// One sender gives every message to two pipes, or to those of them that have room, and looks at the tokens when all have
 /// it; one I/O side serves both pipes, and drains only what it is told of.
 fn fan_out_model(messages: u8, hwm: u64, may_write: bool) {
@@ -423,8 +501,8 @@ fn fan_out_model(messages: u8, hwm: u64, may_write: bool) {
                 }
             }
             outbound::fence_after_fan_out();
-            first.wake_drain(may_write);
-            second.wake_drain(may_write);
+            assert!(first.wake_drain(may_write));
+            assert!(second.wake_drain(may_write));
         }
         // Nobody but the pipes has told the I/O side so far, and that has to be enough.
         for sender in [&first, &second] {

@@ -20,6 +20,12 @@
 //! `Idle`, then looks at the count of accepted messages: with a fence between the two steps on both sides, one of them
 //! sees the other.
 //!
+//! The token ends as `Closed`, by way of `Closing`, when nothing that is published from then on will be written. The I/O
+//! thread stores `Closing`, then counts what was accepted: a sender that has not seen it is in that count, by the same two
+//! steps with a fence between. One that has waits for the count, which says of each message whether it was in time. So the
+//! two never disagree about the last messages: what was not accepted is refused, and what was accepted is written, or known
+//! to be lost.
+//!
 //! The sender writes itself, as App, on two occasions. When it finds the pipe idle and is not in the middle of a burst:
 //! that saves the wake-up of the I/O thread, which is most of the time of a round trip. And when a burst has brought it to
 //! the high-water mark while the pipe is only scheduled: it would have to sleep otherwise, and one write of a whole queue
@@ -60,6 +66,8 @@ const IO: u8 = 1;
 const APP: u8 = 2;
 const WANTED: u8 = 3;
 const SCHEDULED: u8 = 4;
+const CLOSING: u8 = 5;
+const CLOSED: u8 = 6;
 
 /// Makes an outbound pipe. The token starts with the I/O thread, which has no stream yet.
 ///
@@ -78,6 +86,7 @@ pub(crate) fn pipe(
         process: std::process::id(),
         token: AtomicU8::new(IO),
         accepted: AtomicU64::new(0),
+        accepted_at_close: AtomicU64::new(0),
         finished: Credit::new(id, sender),
         connected: AtomicBool::new(false),
         ended: AtomicBool::new(false),
@@ -111,6 +120,7 @@ pub(crate) fn pipe(
             asides: Vec::new(),
             written: 0,
             commands_left: 0,
+            accepted_at_close: None,
         },
     )
 }
@@ -125,6 +135,8 @@ struct Outbound {
     /// count finds the messages. The sender looks at the token after that, with a fence between: its own, or the one that a
     /// fan-out has for all of its pipes.
     accepted: AtomicU64,
+    /// The last value of `accepted` that counts. Written by the I/O thread before the token becomes Closed.
+    accepted_at_close: AtomicU64,
     /// Messages whose last byte the kernel took.
     finished: Credit,
     /// A handshake succeeded and the connection stands. Written by the I/O thread; a hint for the load balancer.
@@ -217,24 +229,31 @@ impl Sender {
         self.chain.push_body(header, body);
     }
 
-    /// Ends the message: from here on it is the pipe's.
+    /// Ends the message: from here on it is the pipe's. False if the pipe was closed meanwhile and did not accept it.
     #[inline]
-    pub(crate) fn finish_message(&mut self) {
-        self.finish_messages(1);
+    #[must_use]
+    pub(crate) fn finish_message(&mut self) -> bool {
+        self.finish_messages(1)
     }
 
-    /// Ends so many messages, which were appended as one run of frames.
+    /// Ends so many messages, which were appended as one run of frames. False if the pipe was closed meanwhile and accepted
+    /// none of them.
     #[inline]
-    pub(crate) fn finish_messages(&mut self, count: u32) {
+    #[must_use]
+    pub(crate) fn finish_messages(&mut self, count: u32) -> bool {
         self.chain.end_messages(count);
         self.chain.commit();
         self.accepted += u64::from(count);
         self.shared.accepted.store(self.accepted, Ordering::Release);
-        // Pairs with the fence in `Drainer::drain`: either we see Idle, or the I/O thread sees the new count.
+        // Pairs with the fences in `Drainer::drain` and `Drainer::close`: either we see Idle or Closing, or the I/O thread
+        // sees the new count.
         fence(Ordering::SeqCst);
-        if self.shared.token.load(Ordering::Relaxed) == IDLE {
-            self.start_drain();
+        match self.shared.token.load(Ordering::Relaxed) {
+            IDLE => self.start_drain(),
+            CLOSING | CLOSED => return self.settle() == 0,
+            _ => {}
         }
+        true
     }
 
     /// Ends the message as [`finish_message`](Self::finish_message) does, but wakes nobody: the caller goes on to other pipes,
@@ -249,17 +268,42 @@ impl Sender {
     }
 
     /// Has the pipe drained, if nobody is at it: by the I/O thread, or if it `may_write`, by this thread as
-    /// [`finish_message`](Self::finish_message) does.
+    /// [`finish_message`](Self::finish_message) does. False if the pipe was closed meanwhile and did not accept the message.
     #[inline]
-    pub(crate) fn wake_drain(&mut self, may_write: bool) {
+    #[must_use]
+    pub(crate) fn wake_drain(&mut self, may_write: bool) -> bool {
         // Relaxed suffices: `fence_after_fan_out` stands between this look and the count.
-        if self.shared.token.load(Ordering::Relaxed) == IDLE {
-            if may_write {
-                self.start_drain();
-            } else if self.shared.exchange(IDLE, SCHEDULED) {
-                self.shared.io.ready(self.shared.id);
+        match self.shared.token.load(Ordering::Relaxed) {
+            IDLE if may_write => self.start_drain(),
+            IDLE if self.shared.exchange(IDLE, SCHEDULED) => self.shared.io.ready(self.shared.id),
+            CLOSING | CLOSED => return self.settle() == 0,
+            _ => {}
+        }
+        true
+    }
+
+    /// The pipe is being closed: waits for the count of what was accepted, and takes back the messages that are not in it.
+    /// Returns their number.
+    #[cold]
+    fn settle(&mut self) -> u64 {
+        loop {
+            // Acquire pairs with the Release of the I/O thread, which counts first.
+            match self.shared.token.load(Ordering::Acquire) {
+                CLOSED => break,
+                CLOSING => super::sync::yield_now(),
+                // There is more to write after all.
+                _ => return 0,
             }
         }
+        let counted = self.shared.accepted_at_close.load(Ordering::Relaxed);
+        let refused = self.accepted - counted;
+        if refused > 0 {
+            self.accepted = counted;
+            self.shared.accepted.store(counted, Ordering::Release);
+            // Nobody takes out what is in the chain, so no more is to go in.
+            self.hwm = 0;
+        }
+        refused
     }
 
     /// Whether one more message is within the high-water mark, if need be after writing some of what waits. Asks for no
@@ -422,6 +466,8 @@ pub(crate) struct Drainer {
     written: u64,
     /// Bytes of commands that were not written, as of the last drain.
     commands_left: usize,
+    /// What counts as accepted, once the pipe is closed.
+    accepted_at_close: Option<u64>,
 }
 
 /// How far a drain came.
@@ -542,19 +588,59 @@ impl Drainer {
         true
     }
 
-    /// Tells the sender that no connection will come any more.
-    pub(crate) fn end(&mut self) {
+    /// Has the pipe accept nothing more, if it is dry. Otherwise it stays as it is: unfinished, or elsewhere until the
+    /// application has given the token back, which will be reported.
+    pub(crate) fn close(&mut self) -> Drained {
+        self.close_with(|waiting| waiting == 0)
+    }
+
+    /// Has the pipe accept nothing more if that is all right with so many messages waiting.
+    fn close_with(&mut self, is_right: impl FnOnce(u64) -> bool) -> Drained {
+        if self.accepted_at_close.is_some() {
+            return Drained::Dry;
+        }
+        if !self.claim() {
+            return Drained::Elsewhere;
+        }
+        let shared = &self.shared;
+        shared.token.store(CLOSING, Ordering::Release);
+        // Pairs with the fences in `Sender::finish_messages` and `fence_after_fan_out`.
+        fence(Ordering::SeqCst);
+        // A message may be written before it is counted.
+        let finished = shared.finished.done();
+        let accepted = shared.accepted.load(Ordering::Acquire).max(finished);
+        if !is_right(accepted - finished) {
+            shared.token.store(IO, Ordering::Release);
+            return Drained::Unfinished;
+        }
+        shared.accepted_at_close.store(accepted, Ordering::Relaxed);
+        self.accepted_at_close = Some(accepted);
+        shared.token.store(CLOSED, Ordering::Release);
+        Drained::Dry
+    }
+
+    /// Tells the sender that no connection will come any more. Returns how many messages are lost with it.
+    ///
+    /// Only allowed while there is no connection, when the token is always with the I/O thread.
+    pub(crate) fn end(&mut self) -> u64 {
+        let closed = self.close_with(|_| true);
+        debug_assert!(
+            matches!(closed, Drained::Dry),
+            "the application does not write to a pipe without a connection"
+        );
+        let lost = self.waiting();
         self.shared.ended.store(true, Ordering::Release);
         self.shared.finished.producer_ready();
+        lost
     }
 
     /// Messages accepted and not finished.
     pub(crate) fn waiting(&self) -> u64 {
         let finished = self.shared.finished.done();
-        self.shared
-            .accepted
-            .load(Ordering::Acquire)
-            .saturating_sub(finished)
+        let accepted = self
+            .accepted_at_close
+            .unwrap_or_else(|| self.shared.accepted.load(Ordering::Acquire));
+        accepted.saturating_sub(finished)
     }
 
     /// Bytes written to connections, commands included, as of the last drain.
@@ -566,12 +652,12 @@ impl Drainer {
         self.shared.finished.done()
     }
 
-    /// Makes sure that the token is Io. False if the application holds it; then it will hand it over.
+    /// Makes sure that the token is Io, or Closed. False if the application holds it; then it will hand it over.
     fn claim(&self) -> bool {
         loop {
             // Acquire pairs with the Release of a sender that handed the token over.
             match self.shared.token.load(Ordering::Acquire) {
-                IO => return true,
+                IO | CLOSED => return true,
                 IDLE if self.shared.exchange(IDLE, IO) => return true,
                 SCHEDULED if self.shared.exchange(SCHEDULED, IO) => return true,
                 APP if self.shared.exchange(APP, WANTED) => return false,
@@ -587,7 +673,7 @@ impl Drainer {
             self.claim(),
             "the application does not write to a pipe without a connection"
         );
-        // SAFETY: the token is Io, which is ours, and `&mut self` is the only handle that gives it away.
+        // SAFETY: the token is Io or Closed, which are ours, and `&mut self` is the only handle that gives it away.
         self.shared.drain.with_mut(|drain| action(unsafe { &mut *drain }))
     }
 }
@@ -791,7 +877,7 @@ mod tests {
                 _ => sender.frame(header, body, spares),
             }
         }
-        sender.finish_message();
+        assert!(sender.finish_message());
     }
 
     #[test]

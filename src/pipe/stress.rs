@@ -611,7 +611,7 @@ fn send(
             _ => sender.frame(&header[..length], part, spares),
         }
     }
-    sender.finish_message();
+    assert!(sender.finish_message());
 }
 
 fn frame(body: &[u8], more: bool) -> Vec<u8> {

@@ -275,12 +275,13 @@ impl Publisher {
         self.find_targets(message.as_bytes());
         let matched = self.targets.len();
         let result = self.make_room(last_try).map(|()| {
-            let queued = self.targets.len();
-            self.send.give_all(&self.targets, message);
+            let dropped = matched - self.targets.len();
+            // Who leaves at this very moment does not count.
+            let queued = self.send.give_all(&self.targets, message);
             Published {
-                matched,
+                matched: queued + dropped,
                 queued,
-                dropped: matched - queued,
+                dropped,
             }
         });
         self.targets.clear();

@@ -173,9 +173,12 @@ impl<R: Route> SendHalf<R> {
         match &mut self.pipes[key].pipe {
             Pipe::Wire(pipe) => {
                 if pipe.has_room() || pipe.wait_for_room() {
+                    if !framing::send(pipe, &message, &mut self.byte_spares) {
+                        // News of the end is in the inbox, or on its way to it.
+                        return Err(message);
+                    }
                     self.tally.accepted += 1;
                     self.tally.accepted_bytes += bytes as u64;
-                    framing::send(pipe, &message, &mut self.byte_spares);
                     return Ok(());
                 }
             }
@@ -253,8 +256,8 @@ impl<R: Route> SendHalf<R> {
     }
 
     /// Gives a message to several peers, all of which have room. It is framed once, and they are woken when all have it.
-    pub(crate) fn give_all(&mut self, keys: &[usize], message: &Message) {
-        self.tally.take(keys.len(), message.total_bytes());
+    /// Returns how many of them have accepted it: one whose connection was closed meanwhile has not.
+    pub(crate) fn give_all(&mut self, keys: &[usize], message: &Message) -> usize {
         let by_reference_min = if keys.len() >= BY_REFERENCE_PEERS_MIN {
             BY_REFERENCE_MANY_MIN
         } else {
@@ -275,11 +278,14 @@ impl<R: Route> SendHalf<R> {
             }
         }
         fence_after_fan_out();
+        let mut refused = 0;
         for &key in keys {
             if let Pipe::Wire(pipe) = &mut self.pipes[key].pipe {
-                pipe.wake_drain(keys.len() <= DIRECT_PEERS_MAX);
+                refused += usize::from(!pipe.wake_drain(keys.len() <= DIRECT_PEERS_MAX));
             }
         }
+        self.tally.take(keys.len() - refused, message.total_bytes());
+        keys.len() - refused
     }
 
     /// Whether a peer has room; if not, the inbox will hear when it has.

@@ -399,15 +399,16 @@ impl XSubSocket {
             return Err((message, Refusal::Over(over)).into());
         }
         let mut keys = std::mem::take(&mut self.send.route.keys);
-        let connected = keys.len();
         let all = keys.clone();
         keys.retain(|&key| self.send.make_room(key));
-        self.send.give_all(&keys, &message);
+        let full = all.len() - keys.len();
+        // Who leaves at this very moment does not count.
+        let given = self.send.give_all(&keys, &message);
         self.send.route.keys = all;
         let hwm = self.send.options().send_hwm;
         let (local, told) = self.subscriber.tell_local(&message, hwm);
-        let (matched, queued) = (connected + local, keys.len() + told);
-        let dropped = matched - queued;
+        let (queued, dropped) = (given + told, full + local - told);
+        let matched = queued + dropped;
         self.dropped += dropped as u64;
         self.send.count_full(dropped, &message);
         self.send.count_handed_over(told, &message);

@@ -327,10 +327,12 @@ on_every_wire! {
         let mut pull = PullSocket::new(&theirs);
         pull.bind(endpoint.as_str()).unwrap();
         // What is sent from here on goes to this one.
-        take(&mut pull);
+        let mut newest = take(&mut pull);
         let shutdown = thread::spawn(move || ours.shutdown(DEADLINE));
         let (mut push, sent) = sender.join().unwrap();
-        while take(&mut pull) != sent - 1 {}
+        while newest != sent - 1 {
+            newest = take(&mut pull);
+        }
         assert!(shutdown.join().unwrap().is_complete());
         let stats = push.stats().sent;
         assert_eq!((stats.accepted, stats.handed_over), (sent.into(), sent.into()));

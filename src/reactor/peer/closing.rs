@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Peer;
 use crate::mailbox::ToSocket;
 use crate::monitor::Reason;
-use crate::pipe::outbound::Drainer;
+use crate::pipe::outbound::Drained;
 use crate::reactor::Io;
 use crate::reactor::connection::{Connection, Stage};
 
@@ -93,9 +93,12 @@ impl Peer {
             // A dialed socket half that is gone without a word: the receiving socket was dropped.
             return false;
         };
-        if self.drainer.as_ref().is_none_or(|drainer| drainer.waiting() == 0)
-            && !self.conflated.is_filled()
+        if !self.conflated.is_filled()
             && !self.connection.as_ref().is_some_and(Connection::is_established)
+            && self
+                .drainer
+                .as_mut()
+                .is_none_or(|drainer| matches!(drainer.close(), Drained::Dry))
         {
             return true;
         }
@@ -115,11 +118,28 @@ impl Peer {
         end <= now
     }
 
-    /// The last act: whatever is left is lost, and told.
-    pub(super) fn finish(&mut self, io: &mut Io) {
+    /// The last act: whatever is left is lost, and told. False if the application is writing at this moment: then it is to be
+    /// called again when it has given the token back.
+    pub(super) fn finish(&mut self, io: &mut Io) -> bool {
+        let is_filled =
+            self.drainer.as_ref().is_some_and(|drainer| drainer.waiting() > 0) || self.conflated.is_filled();
+        if let (Some(connection), true) = (&self.connection, is_filled) {
+            // Nothing more is to be delivered, so the kernel need not try, nor the application.
+            let _ = connection.stream.shutdown();
+        }
+        if self.drainer.as_mut().is_some_and(|drainer| !drainer.disconnect()) {
+            return false;
+        }
         io.resolver.cancel(self.pipe);
-        let messages =
-            self.drainer.as_ref().map_or(0, Drainer::waiting) + u64::from(self.conflated.is_filled());
+        let told = self.connection.as_ref().map(|connection| {
+            let dialing = matches!(connection.stage, Stage::Dialing);
+            (connection.trail.clone(), dialing, connection.is_established())
+        });
+        let known_as = self.known_as();
+        self.stop_telling();
+        self.give_up_name();
+        let messages = self.end_pipes(io);
+        self.drop_connection(io);
         let forgotten = self.closing.as_mut().and_then(|closing| closing.forgotten.take());
         let reason = if let Some(reason) = forgotten {
             reason
@@ -128,28 +148,13 @@ impl Peer {
         } else {
             Reason::Closed
         };
-        let told = self.connection.as_ref().map(|connection| {
-            let dialing = matches!(connection.stage, Stage::Dialing);
-            (connection.trail.clone(), dialing, connection.is_established())
-        });
-        let known_as = self.known_as();
-        if let (Some(connection), true) = (&self.connection, messages > 0) {
-            // Nothing more is to be delivered, so the kernel need not try.
-            let _ = connection.stream.shutdown();
-        }
-        if let Some(drainer) = &mut self.drainer {
-            drainer.disconnect();
-        }
-        self.stop_telling();
-        self.give_up_name();
-        self.end_pipes(io);
-        self.drop_connection(io);
         match told {
             Some((_, _, true)) => self.socket.monitors.ended(known_as, reason).carry_out(),
             Some((trail, dialing, false)) => self.report_failure(&trail, dialing, reason),
             None if messages > 0 => self.report_failure(&self.new_trail(None, io), true, reason),
             None => {}
         }
+        true
     }
 
     fn progress(&self) -> (u64, u64) {

@@ -77,7 +77,11 @@ impl Conflated {
             let (accepted, finished) = pipe.counts();
             if accepted == finished {
                 if let Some(message) = newest.take() {
-                    framing::send(pipe, &message, spares);
+                    let accepted = framing::send(pipe, &message, spares);
+                    debug_assert!(
+                        accepted,
+                        "this thread closes the pipe, and writes nothing afterwards"
+                    );
                 }
             }
         }

@@ -219,8 +219,7 @@ impl Peer {
         }
         // After reading: a sign of life may have waited for this turn.
         self.judge_challenge(io);
-        if self.is_done(io.now) {
-            self.finish(io);
+        if self.is_done(io.now) && self.finish(io) {
             return Verdict::Remove;
         }
         self.arm(key, io);
@@ -545,7 +544,7 @@ impl Peer {
             }
         };
         self.conflated.hand_over();
-        let mut dry = false;
+        let (mut dry, mut elsewhere) = (false, false);
         if std::mem::take(&mut self.write_wanted) || drainer.owes() > 0 {
             if connection.write_failure.is_some() {
                 return Ok(again);
@@ -554,7 +553,8 @@ impl Peer {
             let more_to_tell = self.telling.tell(&self.socket, self.pipe, drainer)?;
             match drainer.drain(WRITE_BYTES_PER_TURN) {
                 Drained::Dry => dry = true,
-                Drained::Blocked | Drained::Elsewhere => {}
+                Drained::Elsewhere => elsewhere = drainer.owes_nothing(),
+                Drained::Blocked => {}
                 Drained::Unfinished => {
                     self.write_wanted = true;
                     again = true;
@@ -581,16 +581,24 @@ impl Peer {
                 }
             }
         }
-        if self.closing.is_some() && dry {
-            if drainer.finished() == 0 {
-                return Err(Reason::Closed);
-            }
-            connection.stream.shutdown_write()?;
-            connection.stage = Stage::Draining;
-            connection.readable = true;
-            again = true;
+        if self.closing.is_none() || !(dry || elsewhere) {
+            return Ok(again);
         }
-        Ok(again)
+        match drainer.close() {
+            Drained::Dry if drainer.finished() == 0 => Err(Reason::Closed),
+            Drained::Dry => {
+                connection.stream.shutdown_write()?;
+                connection.stage = Stage::Draining;
+                connection.readable = true;
+                Ok(true)
+            }
+            Drained::Unfinished => {
+                // One more message, just before the end.
+                self.write_wanted = true;
+                Ok(true)
+            }
+            _ => Ok(again),
+        }
     }
 
     /// An attempt or a handshake failed: other addresses of the same name may do better.
@@ -692,10 +700,12 @@ impl Peer {
         }
     }
 
-    fn end_pipes(&mut self, io: &mut Io) {
+    /// Ends the pipes, and returns how many messages are lost with them.
+    fn end_pipes(&mut self, io: &mut Io) -> u64 {
+        let mut lost = 0;
         if let Some(mut drainer) = self.drainer.take() {
-            let waiting = drainer.waiting() + u64::from(self.conflated.is_filled());
-            if let (Some(report), messages @ 1..) = (&io.report, waiting) {
+            lost = drainer.end() + u64::from(self.conflated.is_filled());
+            if let (Some(report), messages @ 1..) = (&io.report, lost) {
                 // Nobody listens any more, if whoever shut down was dropped meanwhile.
                 let _ = report.send(Undelivered {
                     socket_type: self.socket.socket_type,
@@ -703,13 +713,13 @@ impl Peer {
                     messages,
                 });
             }
-            drainer.end();
         }
         self.inbound = None;
         self.conflated = Conflated::default();
         if let Some(pipe) = self.passing.take() {
             io.keys.remove(&pipe);
         }
+        lost
     }
 
     /// Makes sure that the loop comes back when something is due.
