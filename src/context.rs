@@ -96,13 +96,14 @@ impl Context {
             self.inner.shut.store(true, Ordering::Relaxed);
             std::mem::take(&mut *threads)
         };
+        // Before the connections end: whoever waits hears of this first, and not of a peer that it loses thereby.
+        end_all(&self.inner.sockets, Over::Closed);
         let (report, undelivered) = channel();
         for thread in &threads {
             let report = report.clone();
             thread.handle.post(ToReactor::Shutdown { until, report });
         }
         drop(report);
-        end_all(&self.inner.sockets, Over::Closed);
         join(threads);
         ShutdownReport {
             undelivered: undelivered.try_iter().collect(),
