@@ -51,11 +51,17 @@ pub(super) const fn messages(word: u64) -> u32 {
     ((word >> MESSAGES_SHIFT) as u32) & MESSAGES_MAX
 }
 
+/// In a cache line of its own.
+#[repr(align(64))]
+struct Apart<T>(T);
+
 /// One link of the chain.
 pub(crate) struct Segment<T> {
     /// Publishes the elements below its length, `next` once it has SEALED, and `body` once it has BODY. Written by the
     /// producer with Release (or Relaxed while the segment cannot be reached yet), read by the consumer with Acquire.
-    word: AtomicU64,
+    ///
+    /// Apart from the rest, which the consumer reads at each element: the producer writes the word as often.
+    word: Apart<AtomicU64>,
     /// The segment behind this one; in a pool, the one below. Written by the producer before SEALED is published.
     next: UnsafeCell<*mut Segment<T>>,
     /// A frame body by reference. Written by the producer before BODY is published, afterwards the consumer's.
@@ -77,7 +83,7 @@ impl<T> Segment<T> {
 
     fn with_slots(slots: Box<[UnsafeCell<MaybeUninit<T>>]>, block: bool) -> Box<Segment<T>> {
         Box::new(Segment {
-            word: AtomicU64::new(0),
+            word: Apart(AtomicU64::new(0)),
             next: UnsafeCell::new(ptr::null_mut()),
             body: UnsafeCell::new(None),
             slots,
@@ -97,7 +103,7 @@ impl<T> Segment<T> {
 
     /// Makes a drained segment as good as new.
     pub(super) fn reset(&mut self) {
-        self.word = AtomicU64::new(0);
+        self.word = Apart(AtomicU64::new(0));
         self.next = UnsafeCell::new(ptr::null_mut());
         self.body = UnsafeCell::new(None);
     }
@@ -130,7 +136,7 @@ impl<T> Segment<T> {
 
     pub(super) fn load(&self) -> u64 {
         // Acquire pairs with the Release store of `Producer::commit`: what the word publishes is visible.
-        self.word.load(Ordering::Acquire)
+        self.word.0.load(Ordering::Acquire)
     }
 
     /// Length of the body by reference; 0 without one, or after it was released.
@@ -434,6 +440,23 @@ impl<T> Producer<T> {
         self.inside_message = false;
     }
 
+    /// Writes to a free slot some way ahead, in whose cache line the consumer last read something else, so that the line is
+    /// here when its turn comes. To be called behind a fence, which the producer has after each message: the next one would
+    /// wait for the line otherwise.
+    #[inline]
+    pub(crate) fn touch_ahead(&mut self) {
+        let distance = if cfg!(zerowire_loom) {
+            1
+        } else {
+            AHEAD_BYTES / size_of::<T>()
+        };
+        let at = self.used + distance;
+        if at < self.capacity {
+            // SAFETY: slots above everything pushed are the producer's alone, and hold nothing: any byte may stand in them.
+            self.open().slots[at].with_mut(|slot| unsafe { slot.cast::<u8>().write_volatile(0) });
+        }
+    }
+
     /// Publishes everything up to here, which must be the end of a message.
     #[inline]
     pub(crate) fn commit(&mut self) {
@@ -446,12 +469,12 @@ impl<T> Producer<T> {
         if self.open == self.anchor {
             if word != self.anchor_word {
                 // Release pairs with the consumer's Acquire in `load`: the elements come with the word.
-                open.word.store(word, Ordering::Release);
+                open.word.0.store(word, Ordering::Release);
             }
         } else {
             // Relaxed: nobody can reach this segment before the store that follows, which releases it as well.
-            open.word.store(word, Ordering::Relaxed);
-            anchor.word.store(self.anchor_sealed, Ordering::Release);
+            open.word.0.store(word, Ordering::Relaxed);
+            anchor.word.0.store(self.anchor_sealed, Ordering::Release);
             self.anchor = self.open;
         }
         self.anchor_word = word;
@@ -535,7 +558,7 @@ impl<T> Producer<T> {
             self.anchor_sealed = word;
         } else {
             // Relaxed: unreachable until the anchor's word is stored with Release.
-            open.word.store(word, Ordering::Relaxed);
+            open.word.0.store(word, Ordering::Relaxed);
         }
         self.open = next;
         self.capacity = capacity;
@@ -712,6 +735,12 @@ impl<T> Consumer<T> {
         self.at < published(self.word) || self.refill_slow()
     }
 
+    /// As [`refill`](Self::refill), as far as that can be told without looking at the word that the producer writes.
+    #[inline]
+    pub(crate) fn has_some_left(&mut self) -> bool {
+        self.at < published(self.word) || self.word & SEALED != 0 && self.refill_slow()
+    }
+
     /// Messages published since the chain was made, those that were taken included.
     pub(crate) fn messages(&self) -> u64 {
         let mut total = self.passed;
@@ -797,6 +826,8 @@ fn drop_elements<T>(segment: &Segment<T>, from: usize, to: usize) {
     }
 }
 
+/// How far ahead of what is written the producer asks for cache lines: some two messages.
+const AHEAD_BYTES: usize = 192;
 /// Capacity of a segment made for the header of a body by reference.
 const HEADER_SEGMENT: usize = 64;
 

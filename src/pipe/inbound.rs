@@ -162,6 +162,7 @@ impl<T> Writer<T> {
         self.chain.push_message(message, spares);
         self.handed += 1;
         self.ring();
+        self.chain.touch_ahead();
     }
 
     #[inline]

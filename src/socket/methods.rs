@@ -60,6 +60,11 @@ pub(crate) trait Incoming {
     /// Whether a message can be taken; may say no although [`look`](Self::look) finds one.
     fn is_ready(&mut self) -> bool;
 
+    /// The same for a caller that will wait otherwise.
+    fn has_some_left(&mut self) -> bool {
+        self.is_ready()
+    }
+
     /// Finds a message.
     fn look(&mut self) -> Result<(), Nothing>;
 
@@ -76,6 +81,11 @@ impl Incoming for ReceiveHalf {
     #[inline]
     fn is_ready(&mut self) -> bool {
         ReceiveHalf::is_ready(self)
+    }
+
+    #[inline]
+    fn has_some_left(&mut self) -> bool {
+        ReceiveHalf::has_some_left(self)
     }
 
     fn look(&mut self) -> Result<(), Nothing> {
@@ -294,7 +304,7 @@ macro_rules! receive_methods {
             /// [`RecvError::IoThreadDied`] if nothing can come any more; others only for the types that name them.
             #[inline]
             pub fn recv(&mut self) -> Result<Message, RecvError> {
-                if !Incoming::is_ready(&mut (*self)$(.$half)*) {
+                if !Incoming::has_some_left(&mut (*self)$(.$half)*) {
                     self.tidy();
                     Incoming::wait(&mut (*self)$(.$half)*, None)?;
                 }
@@ -319,7 +329,7 @@ macro_rules! receive_methods {
             /// # Errors
             /// [`RecvTimeoutError::Timeout`] if none came in time.
             pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Message, RecvTimeoutError> {
-                if !Incoming::is_ready(&mut (*self)$(.$half)*) {
+                if !Incoming::has_some_left(&mut (*self)$(.$half)*) {
                     self.tidy();
                     let deadline = Instant::now().checked_add(timeout);
                     Incoming::wait(&mut (*self)$(.$half)*, deadline)?;

@@ -47,6 +47,7 @@ pub(crate) struct ReceiveHalf {
     /// Nothing comes or goes any more, for this reason.
     over: Option<Over>,
     patience: park::Patience,
+    gathering: park::Gathering,
     /// As a stream it has yielded its last item, which was the reason.
     #[cfg(feature = "futures")]
     pub(crate) has_ended: bool,
@@ -131,6 +132,7 @@ impl ReceiveHalf {
             tally: Received::default(),
             over: None,
             patience: park::Patience::default(),
+            gathering: park::Gathering::default(),
             #[cfg(feature = "futures")]
             has_ended: false,
             items: Vec::new(),
@@ -178,6 +180,18 @@ impl ReceiveHalf {
                 .queue
                 .current()
                 .is_some_and(|key| self.pipes[key].pipe.is_filled())
+    }
+
+    /// As [`is_ready`](Self::is_ready), for a caller that will wait otherwise: it does not look whether something has come
+    /// lately, because there are better moments for that.
+    #[inline]
+    pub(crate) fn has_some_left(&mut self) -> bool {
+        !self.inbox.is_filled()
+            && !self.looks_closer
+            && self
+                .queue
+                .current()
+                .is_some_and(|key| self.pipes[key].pipe.has_some_left())
     }
 
     /// Takes the message of the peer whose turn it is, which [`is_ready`](Self::is_ready) or [`look`](Self::look) has
@@ -465,6 +479,9 @@ impl ReceiveHalf {
         if self.queue.len() != 1 {
             return;
         }
+        for _ in 0..self.gathering.pauses(self.tally.taken) {
+            std::hint::spin_loop();
+        }
         if let Some(key) = self.queue.current() {
             for _ in 0..SPINS {
                 if self.pipes[key].pipe.is_filled() || self.inbox.is_filled() {
@@ -732,6 +749,15 @@ impl Pipe {
         match self {
             Pipe::Wire(pipe) => pipe.chain().refill(),
             Pipe::Inproc(pipe) => pipe.chain().refill(),
+            Pipe::Latest(pipe) => pipe.is_filled(),
+        }
+    }
+
+    #[inline]
+    fn has_some_left(&mut self) -> bool {
+        match self {
+            Pipe::Wire(pipe) => pipe.chain().has_some_left(),
+            Pipe::Inproc(pipe) => pipe.chain().has_some_left(),
             Pipe::Latest(pipe) => pipe.is_filled(),
         }
     }

@@ -106,6 +106,11 @@ impl Incoming for Kept<ReceiveHalf> {
         (**self).is_ready()
     }
 
+    #[inline]
+    fn has_some_left(&mut self) -> bool {
+        (**self).has_some_left()
+    }
+
     fn look(&mut self) -> Result<(), Nothing> {
         (**self).look()
     }
