@@ -173,13 +173,15 @@ impl<R: Route> SendHalf<R> {
         match &mut self.pipes[key].pipe {
             Pipe::Wire(pipe) => {
                 if pipe.has_room() || pipe.wait_for_room() {
-                    if !framing::send(pipe, &message, &mut self.byte_spares) {
-                        // News of the end is in the inbox, or on its way to it.
-                        return Err(message);
-                    }
                     self.tally.accepted += 1;
                     self.tally.accepted_bytes += bytes as u64;
-                    return Ok(());
+                    if framing::send(pipe, &message, &mut self.byte_spares) {
+                        return Ok(());
+                    }
+                    // News of the end is in the inbox, or on its way to it.
+                    self.tally.accepted -= 1;
+                    self.tally.accepted_bytes -= bytes as u64;
+                    return Err(message);
                 }
             }
             Pipe::Inproc(pipe) => {
