@@ -302,7 +302,7 @@ where
     /// Sleeps until there is news, somebody wants something, or it is time.
     fn sleep(&mut self, patience: &mut park::Patience, deadline: Option<Instant>) {
         let sides: SmallVec<[&mut dyn Side; 3]> = self.sides().collect();
-        if park::look_for_a_while(patience, || sides.iter().any(|side| side.is_news())) {
+        if park::look_for_a_while(patience, deadline, || sides.iter().any(|side| side.is_news())) {
             return;
         }
         let sleeps = park::with_waker(|waker| {

@@ -3,17 +3,45 @@
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::pipe::inbox::Inbox;
 
-/// Whether looking for a while before sleeping has paid lately. One for each half of a socket.
-#[derive(Debug, Default)]
+/// Whether to look for a while before sleeping: only as long as that pays. One for each half of a socket.
+///
+/// The wait for an answer is shorter if somebody looks for it, because a processor that has gone to sleep takes tens of
+/// microseconds to wake, and too long to be worth it if nobody does. So who has given up tries again now and then, and all do so
+/// at the same times: that is when both sides of a conversation find each other awake.
+#[derive(Debug)]
 pub(crate) struct Patience {
-    /// Waits that ended while looking count up, others down; within ±[`PATIENCE_MAX`].
-    balance: i8,
-    /// Waits since looking was last tried although it does not pay.
-    since_try: u8,
+    /// Looks in vain until it is given up.
+    left: u8,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { left: PATIENCE_MAX }
+    }
+}
+
+impl Patience {
+    fn is_worth_it(&self) -> bool {
+        self.left > 0 || is_time_to_try()
+    }
+
+    fn paid(&mut self) {
+        self.left = (self.left + PATIENCE_GAIN).min(PATIENCE_MAX);
+    }
+
+    fn failed(&mut self) {
+        self.left = self.left.saturating_sub(1);
+    }
+}
+
+fn is_time_to_try() -> bool {
+    // The only clock that processes have in common. If it is set, the next time comes sooner or later, that is all.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_millis() % TRY_EVERY_MS < TRY_FOR_MS
 }
 
 /// How long to leave a pipe alone that has run dry before looking again. Each look takes a cache line away from the writer, which
@@ -54,10 +82,10 @@ impl Gathering {
 /// Waits until the inbox has something, or until the deadline: then it returns false.
 ///
 /// A sleep and a wake-up cost ten microseconds and more, and in a steady flow the other side is nearer than that. So it
-/// looks for about a microsecond, then, as long as that pays, for some ten more while other threads may have the
+/// looks for about a microsecond, then, as long as that pays, for up to [`LOOK_MAX`] while other threads may have the
 /// processor, and then it sleeps.
 pub(crate) fn wait<T>(inbox: &Inbox<T>, patience: &mut Patience, deadline: Option<Instant>) -> bool {
-    if look_for_a_while(patience, || inbox.is_filled()) {
+    if look_for_a_while(patience, deadline, || inbox.is_filled()) {
         return true;
     }
     if !with_waker(|waker| inbox.sleep(waker)) {
@@ -73,24 +101,33 @@ pub(crate) fn wait<T>(inbox: &Inbox<T>, patience: &mut Patience, deadline: Optio
 }
 
 /// Looks whether something is there, for as long as [`wait`] does before it sleeps.
-pub(crate) fn look_for_a_while(patience: &mut Patience, is_there: impl Fn() -> bool) -> bool {
+pub(crate) fn look_for_a_while(
+    patience: &mut Patience,
+    deadline: Option<Instant>,
+    is_there: impl Fn() -> bool,
+) -> bool {
     for _ in 0..SPINS {
         if is_there() {
             return true;
         }
         std::hint::spin_loop();
     }
-    if patience.is_worth_it() {
-        for _ in 0..YIELDS {
-            thread::yield_now();
-            if is_there() {
-                patience.paid();
-                return true;
-            }
-        }
-        patience.failed();
+    if !patience.is_worth_it() {
+        return false;
     }
-    false
+    let end = Instant::now() + LOOK_MAX;
+    let end = deadline.map_or(end, |deadline| deadline.min(end));
+    loop {
+        thread::yield_now();
+        if is_there() {
+            patience.paid();
+            return true;
+        }
+        if Instant::now() >= end {
+            patience.failed();
+            return false;
+        }
+    }
 }
 
 /// Lends the waker that ends [`until`] on this thread.
@@ -110,25 +147,15 @@ pub(crate) fn until(deadline: Option<Instant>) -> bool {
     true
 }
 
-impl Patience {
-    fn is_worth_it(&mut self) -> bool {
-        self.since_try = self.since_try.wrapping_add(1);
-        self.balance >= 0 || self.since_try % TRY_EVERY == 0
-    }
-
-    fn paid(&mut self) {
-        self.balance = (self.balance + 1).min(PATIENCE_MAX);
-    }
-
-    fn failed(&mut self) {
-        self.balance = (self.balance - 1).max(-PATIENCE_MAX);
-    }
-}
-
-/// Looks with other threads let by: about ten microseconds on a free processor.
-const YIELDS: u32 = 8;
-const PATIENCE_MAX: i8 = 8;
-const TRY_EVERY: u8 = 32;
+/// Looks with other threads let by, before a sleep.
+const LOOK_MAX: Duration = Duration::from_micros(50);
+/// Looks in vain until it is given up, when it has paid before, and when it is only tried.
+const PATIENCE_MAX: u8 = 64;
+/// Looks in vain that one which paid makes up for.
+const PATIENCE_GAIN: u8 = 8;
+/// How often, and for how long, looking is tried although it has not paid.
+const TRY_EVERY_MS: u128 = 64;
+const TRY_FOR_MS: u128 = 4;
 /// A pause instruction takes 40 to 140 cycles, so this is about one microsecond.
 const SPINS: u32 = 30;
 /// Pauses while messages gather, at first and at most: half a microsecond.
