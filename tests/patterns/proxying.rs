@@ -1,7 +1,7 @@
 //! Proxies: everything goes on, in order, at the pace of whoever is slowest, and what cannot go on is counted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -153,8 +153,10 @@ on_every_transport! {
         let (mut front, mut back) = (PullSocket::new(&context), PushSocket::new(&context));
         let (to_front, from_back) = (front.bind(transport.wildcard()).unwrap(), back.bind(transport.wildcard()).unwrap());
         let proxy = Proxy::streamer(front, back).spawn().unwrap();
+        let taken = Arc::new(AtomicU32::new(0));
         let sinks: Vec<_> = (0..3)
             .map(|_| {
+                let taken = taken.clone();
                 let mut sink = PullSocket::new(&context);
                 sink.connect(&from_back).unwrap();
                 thread::spawn(move || {
@@ -168,6 +170,7 @@ on_every_transport! {
                         let (number, next) = (u32::from_be_bytes(number), &mut next[usize::from(source)]);
                         assert!(number >= *next, "{number} of source {source} came after {next}");
                         (*next, count) = (number + 1, count + 1);
+                        taken.fetch_add(1, Ordering::Relaxed);
                     }
                 })
             })
@@ -187,7 +190,8 @@ on_every_transport! {
         let _sources: Vec<_> = sources.into_iter().map(|source| source.join().unwrap()).collect();
         wait_for_stats(&proxy, "all have passed", |stats| stats.front_to_back.messages == u64::from(3 * COUNT));
         let mut end = proxy.stop().unwrap();
-        // Dealt out in turn, so each gets one of these.
+        // When all have room, messages are dealt out in turn, so each gets one of these.
+        wait_until("all were received", || taken.load(Ordering::Relaxed) == 3 * COUNT);
         (0..3).for_each(|_| send(&mut end.back, ""));
         let counts: Vec<u64> = sinks.into_iter().map(|sink| sink.join().unwrap()).collect();
         assert_eq!(counts.iter().sum::<u64>(), u64::from(3 * COUNT));
