@@ -21,7 +21,7 @@
 //!   ones), so every segment starts and ends at a frame.
 //! - A frame body may be appended by reference, as the *body* of its segment, behind the elements.
 //!
-//! The chain starts with a segment of no capacity, so an unused one costs about 100 bytes.
+//! The chain starts with a segment of no capacity, so an unused one costs about 200 bytes.
 
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -11,7 +11,7 @@ use super::sync::{AtomicBool, AtomicU64, Ordering, fence};
 ///
 /// It has its cache lines to itself: the consuming side writes the counter at each message, and what lies beside it is read by
 /// the producer as often.
-#[repr(align(128))]
+#[repr(align(64))]
 pub(crate) struct Credit {
     /// Messages done with since the pipe was made. Written by the consuming side only, with Release, so that a producer
     /// which sees it also sees the room it stands for.
