@@ -16,11 +16,12 @@ pub(super) struct Small {
     header: Header,
 }
 
-/// How many parts there are, 1..=SMALL_BYTES, and how many bytes they take, lengths included, 0..=SMALL_BYTES.
+/// How many parts there are, 1..=SMALL_BYTES, how many bytes they take, 0..=SMALL_BYTES, and how many of these are not lengths:
+/// that is asked of each message that is received, to be counted.
 ///
 /// ```text
-///   bits 16..    | bits 8..16 | bits 0..8
-///   parts        | used       | 1: keeps the word from being zero, which stands for `Large`
+///   bits 32..    | bits 16..32  | bits 8..16 | bits 0..8
+///   content      | parts        | used       | 1: keeps the word from being zero, which stands for `Large`
 /// ```
 #[derive(Clone, Copy)]
 struct Header(NonZeroU64);
@@ -29,12 +30,18 @@ impl Header {
     #[inline]
     fn new(parts: usize, used: usize) -> Header {
         debug_assert!((1..=SMALL_BYTES).contains(&parts) && used <= SMALL_BYTES);
-        Header(NonZeroU64::MIN | (used as u64) << 8 | (parts as u64) << 16)
+        let content = if parts == 1 { used } else { used - parts };
+        Header(NonZeroU64::MIN | (used as u64) << 8 | (parts as u64) << 16 | (content as u64) << 32)
+    }
+
+    #[inline]
+    fn content(self) -> usize {
+        (self.0.get() >> 32) as usize
     }
 
     #[inline]
     fn parts(self) -> usize {
-        (self.0.get() >> 16) as usize
+        usize::from((self.0.get() >> 16) as u16)
     }
 
     #[inline]
@@ -106,10 +113,7 @@ impl Small {
     /// How many bytes the parts have without their lengths.
     #[inline]
     pub(super) fn content_bytes(&self) -> usize {
-        match self.parts() {
-            1 => self.header.used(),
-            several => self.header.used() - several,
-        }
+        self.header.content()
     }
 
     /// What is left behind the first part, if there is anything.

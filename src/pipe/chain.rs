@@ -698,6 +698,17 @@ impl<T> Consumer<T> {
         unsafe { self.current().move_out(at) }
     }
 
+    /// As [`take`](Self::take), and shows the element where it lies, before it is moved.
+    #[inline(always)]
+    pub(crate) fn take_seen(&mut self, see: impl FnOnce(&T)) -> T {
+        assert!(self.at < published(self.word), "an element was found");
+        // SAFETY: `segment` is valid and freed only by `&mut self`; the element is published and not taken.
+        if let [element] = unsafe { self.current().slice(self.at, self.at + 1) } {
+            see(element);
+        }
+        self.take()
+    }
+
     /// Elements that lie ready in one piece: empty only if nothing is published.
     #[inline]
     pub(crate) fn peek(&mut self) -> &[T] {

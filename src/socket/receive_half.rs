@@ -726,8 +726,10 @@ impl Pipe {
     #[inline(always)]
     fn take_counted(&mut self, bytes: &mut u64) -> Message {
         if let Pipe::Inproc(pipe) = self {
-            *bytes += pipe.chain().peek().first().map_or(0, Message::total_bytes) as u64;
-            return self.take();
+            pipe.took_message();
+            return pipe
+                .chain()
+                .take_seen(|message| *bytes += message.total_bytes() as u64);
         }
         let message = self.take();
         *bytes += message.total_bytes() as u64;
