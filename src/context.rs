@@ -12,6 +12,7 @@ use crate::error::OptionError;
 use crate::mailbox::{Over, SocketId, SocketLink, ToReactor, ToSocket};
 use crate::monitor::Reason;
 use crate::pipe::PipeId;
+use crate::pipe::quota::Quota;
 use crate::pipe::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::reactor::{IoHandle, Reactor};
 use crate::socket::inproc::Registry;
@@ -48,13 +49,16 @@ impl Context {
     /// Makes a context with one I/O thread, which is enough for several million messages a second.
     pub fn new() -> Context {
         Context {
-            inner: Arc::new(Inner::new(1)),
+            inner: Arc::new(Inner::new(&Context::builder())),
         }
     }
 
     /// Makes a context with other options.
     pub fn builder() -> ContextBuilder {
-        ContextBuilder { io_threads: 1 }
+        ContextBuilder {
+            io_threads: 1,
+            max_queued_bytes: None,
+        }
     }
 }
 
@@ -111,6 +115,15 @@ impl Context {
     }
 }
 
+impl Context {
+    /// How many bytes the queues of all sockets hold, as far as [`max_queued_bytes`](ContextBuilder::max_queued_bytes) counts
+    /// them; `None` without that limit, because nobody counts then.
+    pub fn queued_bytes(&self) -> Option<u64> {
+        let quota = self.inner.quota.as_ref()?;
+        Some(quota.queued())
+    }
+}
+
 /// For as long as nobody waits.
 const TIMEOUT_MAX: Duration = Duration::from_secs(1 << 32);
 
@@ -139,6 +152,7 @@ impl fmt::Debug for Context {
 #[derive(Clone, Debug)]
 pub struct ContextBuilder {
     io_threads: usize,
+    max_queued_bytes: Option<u64>,
 }
 
 impl ContextBuilder {
@@ -148,6 +162,40 @@ impl ContextBuilder {
     #[must_use]
     pub fn io_threads(mut self, threads: usize) -> ContextBuilder {
         self.io_threads = threads;
+        self
+    }
+
+    /// How many bytes the queues of all sockets hold together, beside their high-water marks, which count messages.
+    ///
+    /// Default unlimited; allowed from 1 MiB. When so much is queued, each queue has room for a message only when it is empty:
+    /// sends wait, fail with `Full`, or a publisher goes by its rule for slow subscribers, as at a high-water mark, and
+    /// connections are read no further. So messages that nobody takes slow all sockets of the context down: choose it well
+    /// above what they need.
+    ///
+    /// It is a limit for memory and not an exact count: each queue may exceed it by one message and by 4 KiB, or by the
+    /// 64 KiB that are read from a connection at a time. A message for many subscribers counts in the queue of each,
+    /// although long ones share their memory. [`Context::queued_bytes`] tells where it stands.
+    ///
+    /// # Examples
+    /// ```
+    /// use zerowire::{Context, PullSocket, PushSocket};
+    ///
+    /// let context = Context::builder().max_queued_bytes(1 << 20).build()?;
+    /// let mut pull = PullSocket::new(&context);
+    /// pull.bind("inproc://images")?;
+    /// let mut push = PushSocket::new(&context);
+    /// push.connect("inproc://images")?;
+    /// let image = vec![0; 600_000];
+    /// push.send(image.clone())?;
+    /// push.send(image.clone())?;
+    /// assert!(push.try_send(image.clone()).is_err());
+    /// pull.recv()?;
+    /// push.try_send(image)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn max_queued_bytes(mut self, bytes: u64) -> ContextBuilder {
+        self.max_queued_bytes = Some(bytes);
         self
     }
 
@@ -164,13 +212,23 @@ impl ContextBuilder {
                 max: IO_THREADS_MAX.to_string(),
             });
         }
+        if let Some(bytes @ ..MAX_QUEUED_BYTES_MIN) = self.max_queued_bytes {
+            return Err(OptionError::OutOfRange {
+                option: "max_queued_bytes",
+                value: bytes.to_string(),
+                min: MAX_QUEUED_BYTES_MIN.to_string(),
+                max: u64::MAX.to_string(),
+            });
+        }
         Ok(Context {
-            inner: Arc::new(Inner::new(self.io_threads)),
+            inner: Arc::new(Inner::new(&self)),
         })
     }
 }
 
 const IO_THREADS_MAX: usize = 64;
+/// Well above what a few connections hold until their last message has been taken and looked behind.
+const MAX_QUEUED_BYTES_MIN: u64 = 1 << 20;
 
 /// What all handles share.
 pub(crate) struct Inner {
@@ -186,6 +244,8 @@ pub(crate) struct Inner {
     pub(crate) inproc: Arc<Registry>,
     /// The sockets that are alive, to be told when they have no use any more.
     sockets: Arc<Sockets>,
+    /// The ceiling on what all queues hold, if there is one.
+    pub(crate) quota: Option<Arc<Quota>>,
 }
 
 type Sockets = Mutex<HashMap<SocketId, Weak<SocketLink>>>;
@@ -196,17 +256,18 @@ struct IoThread {
 }
 
 impl Inner {
-    fn new(io_threads: usize) -> Inner {
+    fn new(options: &ContextBuilder) -> Inner {
         let ids = Arc::new(AtomicU64::new(1));
         Inner {
             process: std::process::id(),
             inproc: Arc::new(Registry::new(ids.clone())),
-            io_threads,
+            io_threads: options.io_threads,
             threads: Mutex::default(),
             shut: AtomicBool::new(false),
             turn: AtomicUsize::new(0),
             ids,
             sockets: Arc::default(),
+            quota: options.max_queued_bytes.map(|max| Arc::new(Quota::new(max))),
         }
     }
 
@@ -242,7 +303,7 @@ impl Inner {
     fn start(&self, threads: &mut Vec<IoThread>) -> io::Result<()> {
         let mut reactors = Vec::new();
         for _ in 0..self.io_threads {
-            reactors.push(Reactor::new(self.ids.clone())?);
+            reactors.push(Reactor::new(self.ids.clone(), self.quota.as_ref())?);
         }
         let handles: Vec<IoHandle> = reactors.iter().map(Reactor::handle).collect();
         for (number, mut reactor) in reactors.into_iter().enumerate() {

@@ -13,7 +13,8 @@ use crate::pipe::inbound::{self, Reader, Writer};
 use crate::pipe::inbox::{Inbox, Ready};
 use crate::pipe::latest;
 use crate::pipe::outbound::{self, Drainer, Sender};
-use crate::pipe::recycle::Pool;
+use crate::pipe::quota::Quota;
+use crate::pipe::recycle::{Pool, Sizes};
 use crate::pipe::sync::{AtomicBool, Ordering};
 use crate::pipe::{PipeId, WriteSide};
 use crate::routing::identities::Identities;
@@ -204,11 +205,20 @@ impl Wanted {
     }
 }
 
+/// A pool for chains of bytes, which charge what they hold if there is a ceiling.
+pub(crate) fn byte_pool(sizes: Sizes, quota: Option<&Arc<Quota>>) -> crate::pipe::sync::Arc<Pool<u8>> {
+    match quota {
+        None => Pool::new(sizes),
+        Some(quota) => Pool::charging(sizes, quota.clone(), |_| 0),
+    }
+}
+
 impl SocketLink {
     pub(crate) fn new(
         id: SocketId,
         socket_type: SocketType,
         options: Options,
+        quota: Option<&Arc<Quota>>,
         neighbours: Box<dyn Neighbours>,
     ) -> SocketLink {
         SocketLink {
@@ -218,8 +228,11 @@ impl SocketLink {
             options,
             send: socket_type.sends().then(|| Arc::new(Inbox::new())),
             receive: (socket_type.receives() || socket_type.is_publisher()).then(|| Arc::new(Inbox::new())),
-            byte_pool: Pool::new(crate::pipe::BYTE_SIZES),
-            message_pool: Pool::new(crate::pipe::MESSAGE_SIZES),
+            byte_pool: byte_pool(crate::pipe::BYTE_SIZES, quota),
+            message_pool: match quota {
+                None => Pool::new(crate::pipe::MESSAGE_SIZES),
+                Some(quota) => Pool::charging(crate::pipe::MESSAGE_SIZES, quota.clone(), Message::heap_bytes),
+            },
             monitors: Monitors::new(socket_type),
             identities: Mutex::default(),
             interests: Mutex::default(),

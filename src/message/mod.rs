@@ -196,6 +196,14 @@ impl Message {
         }
     }
 
+    /// How many bytes the message holds outside itself.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match &self.body {
+            Body::Small(_) => 0,
+            Body::Large(_) => self.total_bytes(),
+        }
+    }
+
     /// The number of parts, at least 1.
     #[inline]
     pub fn part_count(&self) -> usize {

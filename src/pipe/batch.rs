@@ -15,7 +15,7 @@ use std::io::IoSlice;
 
 use smallvec::SmallVec;
 
-use super::chain::{BODY, Consumer, SEALED, SPLIT, Segment, let_go, messages, published};
+use super::chain::{BODY, Consumer, SEALED, SPLIT, Segment, messages, published};
 use crate::wire::frame::Header;
 
 /// Most slices in one write: 256 KiB of small messages, and well below what every kernel takes.
@@ -216,7 +216,7 @@ impl Batch {
                 if body > 0 {
                     // The message is done: let go of its memory now, not when the segment is left.
                     // SAFETY: BODY was seen, and nothing is lent any more.
-                    let_go(unsafe { current.take_body() });
+                    self.chain.let_go(unsafe { current.take_body() });
                     self.next.offset = published(word);
                     self.frame = self.next.offset;
                 }

@@ -29,7 +29,8 @@ use std::ptr;
 
 use bytes::Bytes;
 
-use super::recycle::{Pool, Spares};
+use super::quota::Quota;
+use super::recycle::{Charging, Pool, Spares};
 use super::sync::{Arc, AtomicU64, Ordering, UnsafeCell};
 
 /// No element will be added to this segment, and `next` is there.
@@ -258,7 +259,9 @@ pub(crate) fn chain<T>(pool: &Arc<Pool<T>>) -> (Producer<T>, Consumer<T>) {
     let first = Box::into_raw(Segment::new(0));
     let link = Arc::new(Link {
         head: UnsafeCell::new((first, 0)),
+        charging: pool.charging.clone(),
     });
+    let charges = link.charging.is_some();
     let producer = Producer {
         open: first,
         capacity: 0,
@@ -270,7 +273,8 @@ pub(crate) fn chain<T>(pool: &Arc<Pool<T>>) -> (Producer<T>, Consumer<T>) {
         anchor: first,
         anchor_word: 0,
         anchor_sealed: 0,
-        _link: link.clone(),
+        charges,
+        link: link.clone(),
     };
     (
         producer,
@@ -281,6 +285,7 @@ pub(crate) fn chain<T>(pool: &Arc<Pool<T>>) -> (Producer<T>, Consumer<T>) {
             word: 0,
             passed: 0,
             pool: pool.clone(),
+            charges,
             link,
         },
     )
@@ -291,6 +296,48 @@ struct Link<T> {
     /// First segment that is not freed yet and how many of its elements were moved out. Written once, by the dropped
     /// consumer; read when the last side is gone.
     head: UnsafeCell<(*mut Segment<T>, usize)>,
+    /// Where what the chain holds is charged, if anywhere.
+    charging: Option<Charging<T>>,
+}
+
+impl<T> Link<T> {
+    /// So many elements were put into a segment that has been left.
+    #[cold]
+    fn charge(&self, elements: usize) {
+        if let Some(charging) = &self.charging {
+            charging.quota.charge(elements * size_of::<T>());
+        }
+    }
+
+    /// The segment with so many elements is no longer in the chain.
+    #[cold]
+    fn give_back(&self, elements: usize) {
+        self.give_back_bytes(elements * size_of::<T>());
+    }
+
+    fn charge_bytes(&self, bytes: usize) {
+        if let Some(charging) = &self.charging {
+            charging.quota.charge(bytes);
+        }
+    }
+
+    fn give_back_bytes(&self, bytes: usize) {
+        if let (Some(charging), 1..) = (&self.charging, bytes) {
+            charging.quota.give_back(bytes);
+        }
+    }
+
+    /// Drops a body, as [`let_go`] does.
+    fn let_go(&self, body: Option<Bytes>) {
+        self.give_back_bytes(body.as_ref().map_or(0, Bytes::len));
+        let_go(body);
+    }
+
+    fn weigh(&self, element: &T) -> usize {
+        self.charging
+            .as_ref()
+            .map_or(0, |charging| (charging.weigh)(element))
+    }
 }
 
 // SAFETY: the cell is written by the consumer only and read by `drop`, which the Arc orders after every other use.
@@ -309,11 +356,15 @@ impl<T> Drop for Link<T> {
             if std::mem::needs_drop::<T>() {
                 for slot in at..end {
                     // SAFETY: published and not yet moved out; the segment is freed right after.
-                    drop(unsafe { owned.move_out(slot) });
+                    let element = unsafe { owned.move_out(slot) };
+                    self.give_back_bytes(self.weigh(&element));
                 }
             }
             // SAFETY: it is ours alone.
-            let_go(unsafe { owned.take_body() });
+            self.let_go(unsafe { owned.take_body() });
+            if owned.load() & SEALED != 0 {
+                self.give_back(end);
+            }
             segment = owned.take_next();
             at = 0;
         }
@@ -343,7 +394,9 @@ pub(crate) struct Producer<T> {
     anchor_word: u64,
     /// The word that `anchor` gets at the next commit, once it has been left for a later segment.
     anchor_sealed: u64,
-    _link: Arc<Link<T>>,
+    /// What is put in is charged.
+    charges: bool,
+    link: Arc<Link<T>>,
 }
 
 // SAFETY: a producer only reaches what the protocol above leaves to it, whichever thread it is on.
@@ -354,6 +407,9 @@ impl<T> Producer<T> {
     #[inline]
     pub(crate) fn push_message(&mut self, element: T, spares: &mut Spares<T>) {
         self.reserve(1, spares);
+        if self.charges {
+            self.link.charge_bytes(self.link.weigh(&element));
+        }
         // SAFETY: `open` is valid, and `reserve` made sure of a free slot at `used`.
         unsafe { self.open().move_in(self.used, element) };
         self.used += 1;
@@ -421,6 +477,7 @@ impl<T> Producer<T> {
         // SAFETY: `open` is valid and has room for the header.
         unsafe { self.open().copy_in(self.used, head) };
         self.used += head.len();
+        self.link.charge_bytes(body.len());
         // SAFETY: `open` is valid, and BODY is not published for it yet, so the cell is ours.
         self.open().body.with_mut(|cell| unsafe { *cell = Some(body) });
         self.body = BODY;
@@ -457,6 +514,18 @@ impl<T> Producer<T> {
         }
     }
 
+    /// The ceiling on what the queues hold, if there is one.
+    pub(super) fn quota(&self) -> Option<&Quota> {
+        let charging = self.link.charging.as_ref()?;
+        Some(&charging.quota)
+    }
+
+    /// Whether the ceiling on what the queues hold leaves room for more.
+    #[inline]
+    pub(super) fn is_within_quota(&self) -> bool {
+        !self.charges || self.quota().is_none_or(Quota::has_room)
+    }
+
     /// Publishes everything up to here, which must be the end of a message.
     #[inline]
     pub(crate) fn commit(&mut self) {
@@ -487,6 +556,7 @@ impl<T> Producer<T> {
         let kept = published(self.anchor_word);
         if self.open != self.anchor {
             drop_elements(anchor, kept, published(self.anchor_sealed));
+            self.link.give_back(published(self.anchor_sealed));
             // SAFETY: we are the producer.
             let mut segment = unsafe { anchor.next() };
             // SAFETY: SEALED of the anchor is unpublished, so its `next` is ours to change.
@@ -497,9 +567,13 @@ impl<T> Producer<T> {
                 let end = if segment == self.open {
                     self.used
                 } else {
-                    published(owned.load())
+                    let end = published(owned.load());
+                    self.link.give_back(end);
+                    end
                 };
                 drop_elements(&owned, 0, end);
+                // SAFETY: as above.
+                self.link.let_go(unsafe { owned.take_body() });
                 segment = owned.take_next();
             }
         } else {
@@ -511,7 +585,7 @@ impl<T> Producer<T> {
         self.body = self.anchor_word & BODY;
         if self.body == 0 {
             // SAFETY: BODY is not published for the anchor, so the cell is ours.
-            anchor.body.with_mut(|cell| unsafe { *cell = None });
+            self.link.let_go(unsafe { anchor.take_body() });
         }
         self.capacity = if self.body != 0 { kept } else { anchor.capacity() };
         self.inside_message = false;
@@ -550,6 +624,9 @@ impl<T> Producer<T> {
         let capacity = next.capacity();
         let next = Box::into_raw(next);
         let word = self.open_word() | SEALED | if self.inside_message { SPLIT } else { 0 };
+        if self.charges {
+            self.link.charge(self.used);
+        }
         // SAFETY: `open` is valid and not sealed.
         let open = unsafe { &*self.open };
         // SAFETY: SEALED is not published yet, so the cell is the producer's.
@@ -675,6 +752,8 @@ pub(crate) struct Consumer<T> {
     /// Messages that ended in the segments before `segment`. Not kept where a batch moves through the chain.
     passed: u64,
     pub(super) pool: Arc<Pool<T>>,
+    /// What is taken out was charged.
+    charges: bool,
     link: Arc<Link<T>>,
 }
 
@@ -695,7 +774,11 @@ impl<T> Consumer<T> {
         let at = self.at;
         self.at += 1;
         // SAFETY: `segment` is valid, `at` was below the published length, and has moved on for good.
-        unsafe { self.current().move_out(at) }
+        let element = unsafe { self.current().move_out(at) };
+        if self.charges {
+            self.link.give_back_bytes(self.link.weigh(&element));
+        }
+        element
     }
 
     /// As [`take`](Self::take), and shows the element where it lies, before it is moved.
@@ -727,6 +810,11 @@ impl<T> Consumer<T> {
         self.at += count;
     }
 
+    /// Drops a body that was taken out of one of the segments, as [`let_go`] does.
+    pub(super) fn let_go(&self, body: Option<Bytes>) {
+        self.link.let_go(body);
+    }
+
     /// Takes the body that follows the last element of the current segment, once.
     ///
     /// # Panics
@@ -737,7 +825,9 @@ impl<T> Consumer<T> {
             "a body was seen, and what is before it was taken"
         );
         // SAFETY: BODY was seen in the word, and we are the consumer.
-        unsafe { self.current().take_body() }
+        let body = unsafe { self.current().take_body() };
+        self.link.give_back_bytes(body.as_ref().map_or(0, Bytes::len));
+        body
     }
 
     /// Whether an element is ready, moving on to the segment that holds it.
@@ -805,7 +895,10 @@ impl<T> Consumer<T> {
             let mut owned = unsafe { Box::from_raw(self.first) };
             self.first = owned.take_next();
             // SAFETY: it is ours alone.
-            let_go(unsafe { owned.take_body() });
+            self.link.let_go(unsafe { owned.take_body() });
+            if self.charges {
+                self.link.give_back(published(owned.load()));
+            }
             self.pool.give(owned);
         }
     }
@@ -821,7 +914,7 @@ impl<T> Drop for Consumer<T> {
 
 /// Drops a body. The drop of its owner is anybody's code; a panic in it ends here, when the panic hook has told it, because
 /// whoever lets go of a body is in the middle of something that has to be brought to its end.
-pub(super) fn let_go(body: Option<Bytes>) {
+fn let_go(body: Option<Bytes>) {
     if body.is_some() {
         let _ = catch_unwind(AssertUnwindSafe(|| drop(body)));
     }

@@ -6,6 +6,7 @@
 
 use super::PipeId;
 use super::inbox::Ready;
+use super::quota::Quota;
 use super::sync::{AtomicBool, AtomicU64, Ordering, fence};
 
 ///
@@ -74,6 +75,11 @@ impl Credit {
         let asked_before = self.wanted.swap(true, Ordering::AcqRel);
         fence(Ordering::SeqCst);
         (self.done(), asked_before)
+    }
+
+    /// Producer: asks for word of room below the ceiling on what all queues hold. Whether there is room after all.
+    pub(crate) fn wait_for_quota(&self, quota: &Quota) -> bool {
+        quota.wait(self.pipe, &self.producer)
     }
 
     /// Producer: takes the request back. Word may be on its way all the same.

@@ -98,9 +98,21 @@ impl<T> Writer<T> {
         self.shared.id
     }
 
-    /// Whether one more message is within the high-water mark.
+    /// Whether one more message is within the high-water mark, and within the ceiling on what all queues hold: that lets a
+    /// pipe which is empty have one message in any case.
     #[inline]
     pub(crate) fn has_room(&mut self) -> bool {
+        self.is_below_hwm() && (self.chain.is_within_quota() || self.is_empty())
+    }
+
+    #[cold]
+    fn is_empty(&mut self) -> bool {
+        self.taken_seen = self.shared.taken.done();
+        self.handed == self.taken_seen
+    }
+
+    #[inline]
+    fn is_below_hwm(&mut self) -> bool {
         if self.handed - self.taken_seen < self.hwm {
             return true;
         }
@@ -118,11 +130,22 @@ impl<T> Writer<T> {
     pub(crate) fn wait_for_room(&mut self) -> bool {
         let (taken, asked_before) = self.shared.taken.want();
         self.taken_seen = taken;
-        let room = self.handed - self.taken_seen < self.hwm;
+        let room = self.handed - self.taken_seen < self.hwm && self.waits_for_no_quota();
         if room && !asked_before {
             self.shared.taken.unwant();
         }
         room
+    }
+
+    /// Whether the ceiling on what all queues hold lets this one have a message more; if not, the writer's inbox will hear when
+    /// that changes.
+    fn waits_for_no_quota(&self) -> bool {
+        match self.chain.quota() {
+            Some(quota) if self.handed > self.taken_seen => {
+                quota.has_room() || self.shared.taken.wait_for_quota(quota)
+            }
+            _ => true,
+        }
     }
 
     /// Whether half of the high-water mark is free; if not, the writer's inbox will hear when it may be. For a writer that
@@ -130,7 +153,7 @@ impl<T> Writer<T> {
     pub(crate) fn wait_for_half(&mut self) -> bool {
         self.taken_seen = self.shared.taken.want().0;
         let free = self.hwm.saturating_sub(self.handed - self.taken_seen);
-        let room = free >= self.hwm.div_ceil(2);
+        let room = free >= self.hwm.div_ceil(2) && self.waits_for_no_quota();
         if room {
             self.shared.taken.unwant();
         }
@@ -213,6 +236,9 @@ impl Writer<u8> {
 
 impl<T> Drop for Writer<T> {
     fn drop(&mut self) {
+        if let Some(quota) = self.chain.quota() {
+            quota.forget(self.shared.id);
+        }
         self.shared.ended.store(true, Ordering::Release);
         self.shared.reader.ready(self.shared.id);
     }

@@ -15,6 +15,7 @@
 //! | [`chain`] | the one lock-free queue: segments of elements, published by one word each |
 //! | [`recycle`] | drained segments on their way back to the producer |
 //! | [`credit`] | how far the consuming side has come, and the wake-up of a producer at its high-water mark |
+//! | [`quota`] | the ceiling on what all queues hold together |
 //! | [`outbound`] | a chain of frames plus the drain token that says who writes them, and what is owed, to the connection |
 //! | [`batch`] | which bytes of a chain the kernel took, in whole messages |
 //! | [`inbound`] | a chain that is handed to the receiving application thread |
@@ -34,6 +35,7 @@ pub(crate) mod inbound;
 pub(crate) mod inbox;
 pub(crate) mod latest;
 pub(crate) mod outbound;
+pub(crate) mod quota;
 pub(crate) mod recycle;
 pub(crate) mod sync;
 

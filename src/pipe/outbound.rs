@@ -169,9 +169,21 @@ impl Sender {
         self.shared.id
     }
 
-    /// Whether one more message is within the high-water mark.
+    /// Whether one more message is within the high-water mark, and within the ceiling on what all queues hold: that lets a
+    /// pipe which is empty have one message in any case.
     #[inline]
     pub(crate) fn has_room(&mut self) -> bool {
+        self.is_below_hwm() && (self.chain.is_within_quota() || self.is_empty())
+    }
+
+    #[cold]
+    fn is_empty(&mut self) -> bool {
+        self.finished_seen = self.shared.finished.done();
+        self.accepted == self.finished_seen
+    }
+
+    #[inline]
+    fn is_below_hwm(&mut self) -> bool {
         if self.accepted - self.finished_seen < self.hwm {
             return true;
         }
@@ -194,7 +206,12 @@ impl Sender {
         }
         let (finished, asked_before) = self.shared.finished.want();
         self.finished_seen = finished;
-        let room = self.accepted - self.finished_seen < self.hwm;
+        let waiting = self.accepted - finished;
+        let room = waiting < self.hwm
+            && match self.chain.quota() {
+                Some(quota) if waiting > 0 => quota.has_room() || self.shared.finished.wait_for_quota(quota),
+                _ => true,
+            };
         if room {
             if !asked_before {
                 self.shared.finished.unwant();
@@ -380,6 +397,14 @@ impl Sender {
     /// Messages accepted since the pipe was made, and how many of them are finished.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.accepted, self.shared.finished.done())
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        if let Some(quota) = self.chain.quota() {
+            quota.forget(self.shared.id);
+        }
     }
 }
 

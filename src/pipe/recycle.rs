@@ -7,6 +7,7 @@
 use std::ptr;
 
 use super::chain::Segment;
+use super::quota::Quota;
 use super::sync::{Arc, AtomicPtr, AtomicUsize, Ordering};
 
 /// Sizes of the segments of one producer's chains, in elements.
@@ -20,17 +21,48 @@ pub(crate) struct Sizes {
     pub(crate) block: usize,
 }
 
+/// Where the chains of a producer charge what they hold, and what an element weighs beside its own size.
+pub(super) struct Charging<T> {
+    pub(super) quota: std::sync::Arc<Quota>,
+    pub(super) weigh: fn(&T) -> usize,
+}
+
+impl<T> Clone for Charging<T> {
+    fn clone(&self) -> Charging<T> {
+        Charging {
+            quota: self.quota.clone(),
+            weigh: self.weigh,
+        }
+    }
+}
+
 /// The shared side: where consumers put drained segments.
 pub(crate) struct Pool<T> {
     sizes: Sizes,
+    pub(super) charging: Option<Charging<T>>,
     small: Stack<T>,
     blocks: Stack<T>,
 }
 
 impl<T> Pool<T> {
+    /// A pool whose chains charge nothing.
     pub(crate) fn new(sizes: Sizes) -> Arc<Pool<T>> {
+        Pool::with(sizes, None)
+    }
+
+    /// A pool whose chains charge what they hold; `weigh` tells what an element holds beside its own size.
+    pub(crate) fn charging(
+        sizes: Sizes,
+        quota: std::sync::Arc<Quota>,
+        weigh: fn(&T) -> usize,
+    ) -> Arc<Pool<T>> {
+        Pool::with(sizes, Some(Charging { quota, weigh }))
+    }
+
+    fn with(sizes: Sizes, charging: Option<Charging<T>>) -> Arc<Pool<T>> {
         Arc::new(Pool {
             sizes,
+            charging,
             small: Stack::new(SMALL_BYTES_MAX, sizes.small),
             blocks: Stack::new(BLOCK_BYTES_MAX, sizes.block),
         })

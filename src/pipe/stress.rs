@@ -18,6 +18,7 @@ use super::chain::{Block, Consumer, chain};
 use super::inbound::{self, Reader, Settled, Writer};
 use super::inbox::{Inbox, Ready};
 use super::outbound::{self, Drained, Sender};
+use super::quota::Quota;
 use super::recycle::{Pool, Sizes, Spares};
 use super::sync::{Mutex, Ordering, lock};
 use super::{INBOUND_SIZES, PipeId, WriteSide};
@@ -44,7 +45,8 @@ fn outbound_writes_what_was_sent_in_any_order_of_events() {
 fn outbound_round(random: &mut Random, sizes: Sizes, steps: usize) {
     let bodies = Bodies::default();
     let told = Arc::new(Told::default());
-    let mut spares = Spares::new(Pool::new(sizes));
+    let quota = Arc::new(Quota::new(random.ceiling(sizes)));
+    let mut spares = Spares::new(Pool::charging(sizes, quota.clone(), |_| 0));
     let hwm = 1 + random.below(12) as u64;
     let (mut sender, mut drainer) = outbound::pipe(PIPE, hwm, spares.pool(), told.clone(), told.clone());
     let mut oracle = Oracle::default();
@@ -124,6 +126,7 @@ fn outbound_round(random: &mut Random, sizes: Sizes, steps: usize) {
         drop(sender);
     }
     assert_eq!(bodies.alive(), 0, "a pipe that is gone keeps no memory");
+    assert_eq!(quota.queued(), 0, "nor is it charged for any");
 }
 
 /// A sender that sleeps at its high-water mark, an I/O thread that sleeps when there is nothing to do, direct writes, short
@@ -140,7 +143,8 @@ fn outbound_threads_lose_no_message_and_no_wake_up() {
 fn outbound_threads(random: &mut Random, messages_max: usize) {
     let to_sender = Arc::new(Inbox::<()>::new());
     let to_io = Arc::new(Inbox::<()>::new());
-    let mut spares = Spares::new(Pool::new(TINY));
+    let quota = Arc::new(Quota::new(random.ceiling(TINY)));
+    let mut spares = Spares::new(Pool::charging(TINY, quota.clone(), |_| 0));
     let hwm = 1 + random.below(6) as u64;
     let (mut sender, mut drainer) =
         outbound::pipe(PIPE, hwm, spares.pool(), to_sender.clone(), to_io.clone());
@@ -218,7 +222,7 @@ fn outbound_threads(random: &mut Random, messages_max: usize) {
     at_the_end.ready(PIPE);
     io.join().unwrap();
     drop(of_bodies);
-    assert_eq!(bodies.alive(), 0);
+    assert_eq!((bodies.alive(), quota.queued()), (0, 0));
 }
 
 /// Copies, bodies by reference, whole blocks, blocks that are accepted bit by bit, half messages that are taken back: the
@@ -238,7 +242,8 @@ fn inbound_threads_lose_no_message_and_no_wake_up() {
 fn inbound_threads(random: &mut Random, sizes: Sizes, messages_max: usize) {
     let to_writer = Arc::new(Inbox::<()>::new());
     let to_reader = Arc::new(Inbox::<()>::new());
-    let spares = Spares::new(Pool::new(sizes));
+    let quota = Arc::new(Quota::new(random.ceiling(sizes)));
+    let spares = Spares::new(Pool::charging(sizes, quota.clone(), |_| 0));
     let hwm = 1 + random.below(40) as u64;
     let (writer, mut reader) = inbound::pipe::<u8>(
         PIPE,
@@ -292,7 +297,7 @@ fn inbound_threads(random: &mut Random, sizes: Sizes, messages_max: usize) {
     }
     drop(reader);
     feeding.join().unwrap();
-    assert_eq!(bodies.alive(), 0);
+    assert_eq!((bodies.alive(), quota.queued()), (0, 0));
 }
 
 /// Puts messages into an inbound pipe in all the ways in which a connection does.
@@ -400,10 +405,10 @@ impl Feed {
     /// Waits for room and says how much there is; nothing if the reader has left.
     fn room(&mut self) -> Option<usize> {
         while !self.writer.is_abandoned() {
-            let room = self.writer.room();
-            // The reader may have made room in between, but takes none away.
-            assert!(room == 0 || self.writer.has_room());
-            if room > 0 {
+            // The reader may have made room in between, but takes none away; nor does anybody else charge for anything.
+            if self.writer.has_room() {
+                let room = self.writer.room();
+                assert!(room > 0 && self.writer.has_room());
                 return usize::try_from(room).ok();
             }
             let waited_for = if self.pauses {
@@ -748,6 +753,14 @@ impl Random {
 
     fn below(&mut self, end: usize) -> usize {
         ((self.next() >> 11) % end.max(1) as u64) as usize
+    }
+
+    /// What all queues may hold together: little, or as much as they like.
+    fn ceiling(&mut self, sizes: Sizes) -> u64 {
+        match self.below(2) {
+            0 => (sizes.small * 4).max(sizes.block * 2) as u64,
+            _ => u64::MAX,
+        }
     }
 
     /// A message of up to five parts, most of them short.

@@ -28,11 +28,12 @@ use resolver::Resolver;
 use timers::Timers;
 
 use crate::endpoint::Endpoint;
-use crate::mailbox::{SocketLink, ToReactor};
+use crate::mailbox::{SocketLink, ToReactor, byte_pool};
 use crate::monitor::{Event, Reason, Trail};
 use crate::pipe::PipeId;
 use crate::pipe::chain::Block;
 use crate::pipe::inbox::{Inbox, Ready};
+use crate::pipe::quota::Quota;
 use crate::pipe::recycle::{Pool, Spares};
 use crate::pipe::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::stats::Undelivered;
@@ -121,12 +122,12 @@ struct Io {
 }
 
 impl Reactor {
-    pub(crate) fn new(ids: Arc<AtomicU64>) -> io::Result<Reactor> {
+    pub(crate) fn new(ids: Arc<AtomicU64>, quota: Option<&Arc<Quota>>) -> io::Result<Reactor> {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let waker = Waker::from(Arc::new(LoopWaker(mio::Waker::new(poll.registry(), WAKER)?)));
         let inbox = Arc::new(Inbox::new());
-        let pool = Pool::new(crate::pipe::INBOUND_SIZES);
+        let pool = byte_pool(crate::pipe::INBOUND_SIZES, quota);
         let answers = Arc::downgrade(&inbox);
         let resolver = Resolver::new(move |pipe, result| {
             if let Some(inbox) = answers.upgrade() {

@@ -52,7 +52,13 @@ impl SocketCore {
     ) -> SocketCore {
         let link = Arc::new_cyclic(|link| {
             let neighbours = inproc::Neighbourhood::new(&context.inproc, link);
-            SocketLink::new(context.next_id(), socket_type, options, Box::new(neighbours))
+            SocketLink::new(
+                context.next_id(),
+                socket_type,
+                options,
+                context.quota.as_ref(),
+                Box::new(neighbours),
+            )
         });
         context.register(&link);
         SocketCore {

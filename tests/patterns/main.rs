@@ -6,6 +6,7 @@
 
 mod accounting;
 mod asynchronous;
+mod ceilings;
 mod closing;
 mod conflating;
 mod conformance;
