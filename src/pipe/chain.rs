@@ -407,14 +407,23 @@ impl<T> Producer<T> {
     #[inline]
     pub(crate) fn push_message(&mut self, element: T, spares: &mut Spares<T>) {
         self.reserve(1, spares);
-        if self.charges {
-            self.link.charge_bytes(self.link.weigh(&element));
-        }
         // SAFETY: `open` is valid, and `reserve` made sure of a free slot at `used`.
         unsafe { self.open().move_in(self.used, element) };
+        if self.charges {
+            self.charge_element();
+        }
         self.used += 1;
         self.messages += 1;
         self.commit();
+    }
+
+    /// Charges the element that was just put behind those in use.
+    #[cold]
+    fn charge_element(&self) {
+        // SAFETY: `open` is valid, and the slot at `used` was written and is not published yet: ours alone.
+        if let [element] = unsafe { self.open().slice(self.used, self.used + 1) } {
+            self.link.charge_bytes(self.link.weigh(element));
+        }
     }
 
     /// Appends two runs of elements that stay together in one segment: a header and a body.
@@ -771,14 +780,22 @@ impl<T> Consumer<T> {
     #[inline]
     pub(crate) fn take(&mut self) -> T {
         assert!(self.at < published(self.word), "an element was found");
+        if self.charges {
+            self.give_back_element();
+        }
         let at = self.at;
         self.at += 1;
         // SAFETY: `segment` is valid, `at` was below the published length, and has moved on for good.
-        let element = unsafe { self.current().move_out(at) };
-        if self.charges {
-            self.link.give_back_bytes(self.link.weigh(&element));
+        unsafe { self.current().move_out(at) }
+    }
+
+    /// Gives back what the next element, which is there, is charged.
+    #[cold]
+    fn give_back_element(&self) {
+        // SAFETY: `segment` is valid and freed only by `&mut self`; the element is published and not taken.
+        if let [element] = unsafe { self.current().slice(self.at, self.at + 1) } {
+            self.link.give_back_bytes(self.link.weigh(element));
         }
-        element
     }
 
     /// As [`take`](Self::take), and shows the element where it lies, before it is moved.
