@@ -15,6 +15,7 @@ use loom::thread;
 use super::chain::chain;
 use super::inbox::{Inbox, Ready, Relay};
 use super::outbound::Drained;
+use super::quota::Quota;
 use super::recycle::{Pool, Sizes, Spares};
 use super::{PipeId, WriteSide, inbound, outbound};
 
@@ -555,12 +556,17 @@ fn read_to_the_end(reader: &mut inbound::Reader<u64>, inbox: &Inbox<()>) -> Vec<
     }
 }
 
-/// The doorbell and the high-water mark of the receiving side.
-fn inbound_model(messages: u64, hwm: u64) {
+/// The doorbell and the high-water mark of the receiving side, and the ceiling on what is queued, of which each message takes
+/// one, if there is one.
+fn inbound_model(messages: u64, hwm: u64, ceiling: Option<u64>) {
     explore(3, move || {
+        let pool = match ceiling {
+            Some(max) => Pool::charging(SIZES, StdArc::new(Quota::new(max)), |_| 1),
+            None => Pool::new(SIZES),
+        };
         let to_writer = StdArc::new(Inbox::<()>::new());
         let to_reader = StdArc::new(Inbox::<()>::new());
-        let mut spares = Spares::new(Pool::new(SIZES));
+        let mut spares = Spares::new(pool);
         let ready: StdArc<dyn Ready> = to_writer.clone();
         let (mut writer, mut reader) =
             inbound::pipe::<u64>(PIPE, hwm, spares.pool(), ready, to_reader.clone());
@@ -585,17 +591,46 @@ fn inbound_model(messages: u64, hwm: u64) {
 
 #[test]
 fn inbound_hwm_1() {
-    inbound_model(3, 1);
+    inbound_model(3, 1, None);
 }
 
 #[test]
 fn inbound_hwm_2() {
-    inbound_model(4, 2);
+    inbound_model(4, 2, None);
 }
 
 #[test]
 fn inbound_hwm_3() {
-    inbound_model(4, 3);
+    inbound_model(4, 3, None);
+}
+
+#[test]
+fn inbound_at_the_ceiling() {
+    inbound_model(3, 5, Some(1));
+}
+
+/// Another queue has reached the ceiling: who waits hears when enough of it was taken.
+#[test]
+fn quota_wakes_who_waits_for_room() {
+    explore(3, || {
+        let quota = StdArc::new(Quota::new(2));
+        let inbox = StdArc::new(Inbox::<()>::new());
+        quota.charge(3);
+        let (of_producer, to_producer) = (quota.clone(), inbox.clone());
+        let waiting = thread::spawn(move || {
+            let park = Park::new();
+            let ready: StdArc<dyn Ready> = to_producer.clone();
+            while !of_producer.wait(PIPE, &ready) {
+                wait(&to_producer, &park);
+            }
+        });
+        let elsewhere = quota.clone();
+        let taking = thread::spawn(move || elsewhere.give_back(1));
+        quota.give_back(1);
+        taking.join().unwrap();
+        waiting.join().unwrap();
+        assert_eq!(quota.queued(), 1);
+    });
 }
 
 /// A connector that sends and leaves while its binder is being found: the binder hears of the message and of the end, or
