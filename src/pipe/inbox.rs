@@ -4,6 +4,8 @@
 //! mutex is the simplest thing that is fast enough. The sleeper's waker lies under the same lock as the entries: that
 //! is what makes "look, then sleep" one step, and a wake-up is sent only to a side that really sleeps.
 
+use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
@@ -191,9 +193,60 @@ impl<T: Send> Ready for Inbox<T> {
     }
 }
 
-/// Calls a waker that may be anybody's code: its panic is not ours.
+/// Calls a waker that may be anybody's code, as soon as this thread [holds](hold_wakes) no wakes back.
 pub(crate) fn wake(waker: Waker) {
+    let mut waker = Some(waker);
+    // Without the list, which goes with its thread, nothing can be held back any more.
+    let _ = HELD.try_with(|held| {
+        let mut held = held.borrow_mut();
+        if held.holders > 0 {
+            held.wakers.extend(waker.take());
+        }
+    });
+    waker.into_iter().for_each(call);
+}
+
+/// A panic of the waker is not ours.
+fn call(waker: Waker) {
     let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+}
+
+/// Has the wakers that this thread would call wait until the returned guard is dropped. For one that takes a lock which those
+/// wakers may want, before it does.
+pub(crate) fn hold_wakes() -> HeldWakes {
+    let _ = HELD.try_with(|held| held.borrow_mut().holders += 1);
+    HeldWakes(PhantomData)
+}
+
+/// See [`hold_wakes`].
+pub(crate) struct HeldWakes(PhantomData<*const ()>);
+
+impl Drop for HeldWakes {
+    fn drop(&mut self) {
+        let wakers = HELD.try_with(|held| {
+            let mut held = held.borrow_mut();
+            held.holders -= 1;
+            match held.holders {
+                0 => std::mem::take(&mut held.wakers),
+                _ => Vec::new(),
+            }
+        });
+        wakers.into_iter().flatten().for_each(call);
+    }
+}
+
+struct Held {
+    holders: usize,
+    wakers: Vec<Waker>,
+}
+
+std::thread_local! {
+    static HELD: RefCell<Held> = const {
+        RefCell::new(Held {
+            holders: 0,
+            wakers: Vec::new(),
+        })
+    };
 }
 
 #[cfg(all(test, not(zerowire_loom)))]

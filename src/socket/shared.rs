@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use crate::error::{SendError, SendTimeoutError, TrySendError};
 use crate::mailbox::Over;
 use crate::message::Message;
 use crate::monitor::Monitor;
-use crate::pipe::inbox::wake;
+use crate::pipe::inbox::{HeldWakes, hold_wakes, wake};
 use crate::routing::load_balancer::LoadBalancer;
 use crate::stats::Sent;
 #[cfg(unix)]
@@ -162,6 +163,28 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// The socket of somebody who holds the lock. Whoever is woken by what is done to it is woken when it is let go of: a task may
+/// send through the same socket at once.
+struct Locked<'a, T> {
+    // In this order: the lock ends first.
+    socket: MutexGuard<'a, T>,
+    _held: HeldWakes,
+}
+
+impl<T> Deref for Locked<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.socket
+    }
+}
+
+impl<T> DerefMut for Locked<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.socket
+    }
+}
+
 impl<T> Shared<T> {
     fn new(socket: T) -> Shared<T> {
         let waiters = Arc::new(Waiters::default());
@@ -172,8 +195,12 @@ impl<T> Shared<T> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, T> {
-        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Locked<'_, T> {
+        let held = hold_wakes();
+        Locked {
+            socket: self.socket.lock().unwrap_or_else(PoisonError::into_inner),
+            _held: held,
+        }
     }
 
     /// Tries until there is a result, waiting for news in between: nothing, when the deadline has passed before.

@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use zerowire::{
     Context, DealerSocket, PubSocket, PullSocket, PushSocket, RepSocket, ReqSocket, RouterSocket, Selector,
-    SendError, SlowSubscriber, SubSocket,
+    SendError, SlowSubscriber, SubSocket, TryRecvError,
 };
 
 use crate::executors::{block_on, poll_once, timer};
@@ -467,4 +467,68 @@ fn sockets_and_futures_are_send() {
         drop(assert_send(pull.recv_async()));
         drop(assert_send(pull.monitor()));
     });
+}
+
+/// Some executors run a task where it is woken.
+#[test]
+fn a_waker_may_use_the_shared_socket_that_woke_it() {
+    with_deadline(|| {
+        let (push, mut pull) = pair(Transport::Inproc, 10);
+        let push = push.into_shared();
+        assert!(matches!(pull.try_recv(), Err(TryRecvError::Empty)));
+        let clone = push.clone();
+        let waker = on_wake(move || clone.try_send("by the waker").unwrap());
+        {
+            let mut receiving = pin!(pull.recv_async());
+            assert!(
+                receiving
+                    .as_mut()
+                    .poll(&mut TaskContext::from_waker(&waker))
+                    .is_pending()
+            );
+            push.send("first").unwrap();
+        }
+        for expected in ["first", "by the waker"] {
+            assert_eq!(receive(&mut pull).as_bytes(), expected.as_bytes());
+        }
+        // And for a publisher, whose subscriber's task publishes.
+        let context = Context::new();
+        let mut publisher = PubSocket::new(&context);
+        let mut subscriber = SubSocket::new(&context);
+        subscriber.connect(publisher.bind("inproc://*").unwrap()).unwrap();
+        subscriber.subscribe("").unwrap();
+        publisher.wait_for_subscribers(1, DEADLINE).unwrap();
+        let publisher = publisher.into_shared();
+        let clone = publisher.clone();
+        let waker = on_wake(move || drop(clone.send("by the waker").unwrap()));
+        {
+            let mut receiving = pin!(subscriber.recv_async());
+            assert!(
+                receiving
+                    .as_mut()
+                    .poll(&mut TaskContext::from_waker(&waker))
+                    .is_pending()
+            );
+            publisher.send("first").unwrap();
+        }
+        for expected in ["first", "by the waker"] {
+            assert_eq!(receive(&mut subscriber).as_bytes(), expected.as_bytes());
+        }
+    });
+}
+
+/// A waker that does something the first time.
+fn on_wake(act: impl FnOnce() + Send + 'static) -> Waker {
+    Waker::from(Arc::new(OnWake(Mutex::new(Some(Box::new(act))))))
+}
+
+struct OnWake(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Wake for OnWake {
+    fn wake(self: Arc<Self>) {
+        let act = self.0.lock().unwrap().take();
+        if let Some(act) = act {
+            act();
+        }
+    }
 }
