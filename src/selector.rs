@@ -83,6 +83,8 @@ pub struct Selector<K> {
     /// Entries of sockets that became ready; wakes whoever waits. The second list of the inbox is not used.
     inbox: Arc<Inbox<usize>>,
     patience: park::Patience,
+    /// The process that made it.
+    process: u32,
     /// Made for the first descriptor.
     #[cfg(unix)]
     descriptors: Option<Descriptors>,
@@ -152,6 +154,9 @@ pub enum SelectError {
     /// Descriptors need a thread that waits for them.
     #[error("descriptors cannot be waited for without blocking")]
     Descriptors,
+    /// This process was forked off the one that made the selector, whose waits are not shared.
+    #[error("the selector belongs to the process that this one was forked off")]
+    Forked,
     /// What the operating system said about waiting for descriptors.
     #[error("descriptors cannot be waited for")]
     Io(#[from] io::Error),
@@ -166,6 +171,7 @@ impl<K: Clone + Eq + Hash> Selector<K> {
             hot: Vec::new(),
             inbox: Arc::new(Inbox::new()),
             patience: park::Patience::default(),
+            process: std::process::id(),
             #[cfg(unix)]
             descriptors: None,
             #[cfg(unix)]
@@ -250,7 +256,7 @@ impl<K: Clone + Eq + Hash> Selector<K> {
     /// # Errors
     /// As for [`wait`](Self::wait).
     pub fn try_wait(&mut self) -> Result<Vec<Selected<K>>, SelectError> {
-        self.check_not_empty()?;
+        self.check_wait()?;
         let mut ready = Vec::new();
         self.gather(&mut ready);
         self.poll_descriptors(Some(Duration::ZERO), &mut ready)?;
@@ -274,7 +280,7 @@ impl<K: Clone + Eq + Hash> Selector<K> {
     /// # Errors
     /// [`SelectError::Empty`] if nothing is registered, [`SelectError::Descriptors`] if descriptors are: they need a thread.
     pub async fn wait_async(&mut self) -> Result<Vec<Selected<K>>, SelectError> {
-        self.check_not_empty()?;
+        self.check_wait()?;
         #[cfg(unix)]
         if self.descriptor_count > 0 {
             return Err(SelectError::Descriptors);
@@ -301,7 +307,10 @@ impl<K: Clone + Eq + Hash> Selector<K> {
         }
     }
 
-    fn check_not_empty(&self) -> Result<(), SelectError> {
+    fn check_wait(&self) -> Result<(), SelectError> {
+        if std::process::id() != self.process {
+            return Err(SelectError::Forked);
+        }
         match self.is_empty() {
             true => Err(SelectError::Empty),
             false => Ok(()),
@@ -383,7 +392,7 @@ impl<K: Clone + Eq + Hash> Selector<K> {
     }
 
     fn wait_until(&mut self, deadline: Option<Instant>) -> Result<Vec<Selected<K>>, SelectError> {
-        self.check_not_empty()?;
+        self.check_wait()?;
         let mut ready = Vec::new();
         loop {
             self.gather(&mut ready);

@@ -7,12 +7,14 @@ use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
 use fork::{Fork, fork};
 use zerowire::{
-    BindError, ConnectError, Context, Event, PullSocket, PushSocket, RecvError, RecvTimeoutError, SendError,
-    TryRecvError,
+    BindError, ConnectError, Context, Event, PullSocket, PushSocket, RecvError, RecvTimeoutError,
+    SelectError, Selector, SendError, TryRecvError,
 };
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -93,6 +95,62 @@ fn a_child_is_told_and_takes_nothing_from_its_parent() {
         }
         drop((pull, push, context));
         assert_eq!(monitor.iter().last(), Some(Event::Closed));
+    }
+}
+
+fn poll_once<T>(future: impl Future<Output = T>) -> Poll<T> {
+    pin!(future).poll(&mut TaskContext::from_waker(Waker::noop()))
+}
+
+/// A future that would never be woken says so instead, and so does a selector.
+#[test]
+fn futures_and_selectors_of_a_child_do_not_wait() {
+    for endpoint in ["tcp://127.0.0.1:0", "ipc://*", "inproc://forked"] {
+        let context = Context::new();
+        let mut pull = PullSocket::new(&context);
+        let endpoint = pull.bind(endpoint).unwrap();
+        let mut push = PushSocket::builder(&context).send_hwm(5).build().unwrap();
+        push.connect(&endpoint).unwrap();
+        push.send("before").unwrap();
+        assert_eq!(pull.recv_timeout(DEADLINE).unwrap().as_bytes(), b"before");
+        let mut selector = Selector::new();
+        selector.receive("pull", &mut pull).unwrap();
+        let mut sockets = Some((context, pull, push, selector));
+        in_a_child(|| {
+            let (_context, mut pull, mut push, mut selector) = sockets.take().unwrap();
+            assert!(matches!(selector.wait(), Err(SelectError::Forked)));
+            assert!(matches!(
+                selector.wait_timeout(DEADLINE),
+                Err(SelectError::Forked)
+            ));
+            assert!(matches!(
+                poll_once(selector.wait_async()),
+                Poll::Ready(Err(SelectError::Forked))
+            ));
+            assert!(matches!(
+                poll_once(pull.recv_async()),
+                Poll::Ready(Err(RecvError::Forked))
+            ));
+            let refused = (0..2000).find_map(|_| match poll_once(push.send_async("from the child")) {
+                Poll::Ready(sent) => sent.err(),
+                Poll::Pending => panic!("this would wait for ever"),
+            });
+            assert!(matches!(refused, Some(SendError::Forked(_))), "{refused:?}");
+            // A selector of its own works.
+            let context = Context::new();
+            let mut pull = PullSocket::new(&context);
+            let endpoint = pull.bind("inproc://its-own").unwrap();
+            let mut push = PushSocket::new(&context);
+            push.connect(endpoint).unwrap();
+            let mut selector = Selector::new();
+            selector.receive("pull", &mut pull).unwrap();
+            push.send("hello").unwrap();
+            assert_eq!(selector.wait_timeout(DEADLINE).unwrap().len(), 1);
+        });
+        let (_context, mut pull, mut push, mut selector) = sockets.take().unwrap();
+        push.send("after").unwrap();
+        assert_eq!(selector.wait_timeout(DEADLINE).unwrap().len(), 1);
+        assert_eq!(pull.try_recv().unwrap().as_bytes(), b"after");
     }
 }
 

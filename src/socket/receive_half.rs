@@ -447,11 +447,15 @@ impl ReceiveHalf {
 
     /// Has the task woken at the next news. False if there is news already, or a message that was not looked at yet.
     pub(crate) fn sleep(&self, task: &TaskContext<'_>) -> bool {
-        !self.has_current() && self.inbox.sleep(task.waker())
+        !self.has_current() && self.sleep_for_news(task)
     }
 
     /// Has the task woken at the next news, whether or not messages are there. False if there is news already.
     pub(crate) fn sleep_for_news(&self, task: &TaskContext<'_>) -> bool {
+        if self.context.is_forked() && self.over != Some(Over::Forked) {
+            // Nobody else would tell.
+            self.inbox.post(ToSocket::Over(Over::Forked));
+        }
         self.inbox.sleep(task.waker())
     }
 

@@ -322,6 +322,10 @@ impl<R: Route> SendHalf<R> {
 
     /// Has the task woken at the next news. False if there is news already.
     pub(crate) fn sleep(&self, task: &TaskContext<'_>) -> bool {
+        if self.context.is_forked() && self.over != Some(Over::Forked) {
+            // Nobody else would tell.
+            self.inbox.post(ToSocket::Over(Over::Forked));
+        }
         self.inbox.sleep(task.waker())
     }
 
