@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::SocketType;
 use crate::monitor::Connection;
@@ -76,10 +77,20 @@ pub struct PeerStats {
     pub waiting_to_be_sent: u64,
     /// See [`Dropped::replaced`].
     pub replaced: u64,
+    /// How many times this peer's queue was met full, at the high-water mark.
+    pub full: u64,
     /// See [`Received::received`].
     pub received: u64,
     /// See [`Received::waiting`].
     pub waiting_to_be_taken: u64,
+    /// Bytes that the operating system took for the present connection, with all that the protocol adds after the handshake. 0 in
+    /// inproc, and for a socket that conflates.
+    pub bytes_written: u64,
+    /// Bytes that came over the present connection, with all that the protocol adds. 0 in inproc.
+    pub bytes_read: u64,
+    /// When bytes last came over the present connection: a message, a command, or a sign of life that a heartbeat asked for.
+    /// None in inproc.
+    pub last_heard: Option<Instant>,
 }
 
 /// Messages that a socket was to send. A message for several peers counts once for each.

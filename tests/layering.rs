@@ -29,7 +29,7 @@ const ARROWS: &str = "
     # What threads share. A batch walks frame headers, to find where messages end.
     pipe      -> wire::frame
     transport -> endpoint options::TcpKeepalive pipe::WriteSide
-    monitor   -> peer_id::PeerId pipe::{PipeId,inbox::wake} wire::{error,socket_type}
+    monitor   -> peer_id::PeerId pipe::{PipeId,inbox::wake,sync} wire::{error,socket_type}
     framing   -> message pipe wire::frame
     mailbox   -> endpoint message monitor options peer_id pipe routing::{identities,interests}
                  stats::Undelivered transport::{Listener,Stream} wire::socket_type

@@ -8,6 +8,7 @@
 //! | `spans` | how they look there |
 
 mod event;
+mod meter;
 mod queue;
 mod reports;
 #[cfg(feature = "tracing")]

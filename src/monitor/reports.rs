@@ -7,9 +7,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
+use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use super::meter::Meter;
 use super::{Connection, Event, Events, Monitor, Reason};
 use crate::peer_id::PeerId;
 use crate::pipe::PipeId;
@@ -38,6 +40,7 @@ struct Observed {
 #[derive(Clone)]
 pub(crate) struct Trail {
     connection: Arc<Connection>,
+    pub(crate) meter: Arc<Meter>,
     #[cfg(feature = "tracing")]
     pub(super) span: Arc<std::sync::OnceLock<tracing::Span>>,
 }
@@ -100,13 +103,14 @@ impl Monitors {
         })
     }
 
-    /// The connection with this pipe, if messages flow on it.
-    pub(crate) fn connection(&self, pipe: PipeId) -> Option<Arc<Connection>> {
+    /// The connection with this pipe, if messages flow on it, and what has come over it.
+    pub(crate) fn connection(&self, pipe: PipeId) -> Option<(Arc<Connection>, Arc<Meter>)> {
         if self.is_forked() {
             return None;
         }
         let observed = self.lock();
-        Some(observed.connections.get(&pipe)?.connection.clone())
+        let trail = observed.connections.get(&pipe)?;
+        Some((trail.connection.clone(), trail.meter.clone()))
     }
 
     /// Reports an event of the connection with this pipe, if messages flow on it. None if they do not, or not any more.
@@ -186,6 +190,7 @@ impl Trail {
     pub(crate) fn new(id: u64, endpoint: String, local: String, remote: String) -> Trail {
         Trail {
             connection: Arc::new(Connection::new(id, endpoint, local, remote)),
+            meter: Arc::new(Meter::new(Instant::now())),
             #[cfg(feature = "tracing")]
             span: Arc::default(),
         }

@@ -17,6 +17,8 @@ pub(crate) struct Credit {
     /// Messages done with since the pipe was made. Written by the consuming side only, with Release, so that a producer
     /// which sees it also sees the room it stands for.
     done: AtomicU64,
+    /// Bytes written to the present connection, if the consuming side writes to one; as `done`, without the order.
+    bytes: AtomicU64,
     /// The producer waits for room. Set by the producer, cleared by whoever answers.
     wanted: AtomicBool,
     pipe: PipeId,
@@ -27,6 +29,7 @@ impl Credit {
     pub(crate) fn new(pipe: PipeId, producer: std::sync::Arc<dyn Ready>) -> Credit {
         Credit {
             done: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
             wanted: AtomicBool::new(false),
             pipe,
             producer,
@@ -37,6 +40,16 @@ impl Credit {
     #[inline]
     pub(crate) fn set_done(&self, total: u64) {
         self.done.store(total, Ordering::Release);
+    }
+
+    /// Consuming side: sets the count of bytes.
+    pub(crate) fn set_bytes(&self, bytes: u64) {
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes written to the present connection.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Consuming side: tells a producer that waits. To be called after [`set_done`](Self::set_done), at the latest when

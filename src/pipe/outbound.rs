@@ -98,6 +98,7 @@ pub(crate) fn pipe(
             asides_moved: 0,
             finished: 0,
             written: 0,
+            written_before: 0,
         }),
         io,
     });
@@ -394,6 +395,11 @@ impl Sender {
         self.shared.ended.load(Ordering::Acquire)
     }
 
+    /// Bytes written to the present connection, commands included.
+    pub(crate) fn bytes_written(&self) -> u64 {
+        self.shared.finished.bytes()
+    }
+
     /// Messages accepted since the pipe was made, and how many of them are finished.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.accepted, self.shared.finished.done())
@@ -519,6 +525,7 @@ impl Drainer {
         self.with_drain(|drain| {
             debug_assert!(drain.side.is_none());
             drain.side = Some(side);
+            drain.written_before = drain.written;
         });
         self.shared.connected.store(true, Ordering::Relaxed);
         self.shared.finished.producer_ready();
@@ -609,6 +616,7 @@ impl Drainer {
             drain.side.take()
         });
         drop(side);
+        self.shared.finished.set_bytes(0);
         self.shared.finished.producer_ready();
         true
     }
@@ -743,6 +751,8 @@ struct Drain {
     finished: u64,
     /// Bytes written since the pipe was made.
     written: u64,
+    /// The same when the present connection began.
+    written_before: u64,
 }
 
 impl Drain {
@@ -797,6 +807,7 @@ impl Drain {
             Ok(0) => Drained::Broken(io::ErrorKind::WriteZero.into()),
             Ok(count) => {
                 self.written += count as u64;
+                credit.set_bytes(self.written - self.written_before);
                 let commands_taken = count.min(commands);
                 self.commands.drain(..commands_taken);
                 self.asides_moved = self.asides_moved.saturating_sub(commands_taken);

@@ -18,7 +18,7 @@
 use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -87,6 +87,8 @@ struct Large {
 pub(super) struct Tools<'a> {
     pub(super) block: &'a mut Option<Block>,
     pub(super) spares: &'a mut Spares<u8>,
+    /// The clock of this turn.
+    pub(super) now: Instant,
 }
 
 /// Whom the peer talks to.
@@ -154,6 +156,8 @@ impl Connection {
                 }
                 Err(error) => return Err(error.into()),
             };
+            self.received += count as u64;
+            self.trail.meter.heard(self.received, tools.now);
             let progress = handshake.receive(&buffer[..count])?;
             if let Some(peer) = progress.peer {
                 self.rest = buffer[progress.consumed..count].to_vec();
@@ -221,7 +225,7 @@ impl Connection {
             let filled = if std::mem::take(&mut self.unwalked) {
                 Ok(Some(unread))
             } else {
-                self.fill(&mut block, unread)
+                self.fill(&mut block, unread, tools.now)
             };
             match filled {
                 Ok(Some(filled)) => {
@@ -251,7 +255,7 @@ impl Connection {
 
     /// Reads into the large frame, if one is under way, and into the block behind its first `unread` bytes. Returns how
     /// many bytes of the block count, or nothing if the kernel has nothing.
-    fn fill(&mut self, block: &mut Block, unread: usize) -> Result<Option<usize>, Reason> {
+    fn fill(&mut self, block: &mut Block, unread: usize, now: Instant) -> Result<Option<usize>, Reason> {
         let buffer = &mut block.bytes()[unread..];
         let offered = buffer.len();
         let spare = self.large.as_mut().map_or(&mut [][..], Large::spare);
@@ -263,6 +267,7 @@ impl Connection {
             Ok(0) => Err(self.write_failure.take().unwrap_or(Reason::PeerClosed)),
             Ok(count) => {
                 self.received += count as u64;
+                self.trail.meter.heard(self.received, now);
                 // A short read has emptied the kernel's buffer; only the end may still be there, unannounced.
                 self.readable = count == direct + offered || self.read_closed;
                 if let Some(large) = &mut self.large {

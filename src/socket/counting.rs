@@ -25,6 +25,10 @@ pub(crate) struct Counts {
     pub(crate) handed_over: u64,
     /// Messages that gave way to a newer one.
     pub(crate) replaced: u64,
+    /// Times that no room was found.
+    pub(crate) full: u64,
+    /// Bytes written to the present connection.
+    pub(crate) bytes_written: u64,
 }
 
 impl Counts {
@@ -46,15 +50,24 @@ pub(crate) fn peer_stats(
         peer.handed_over = counts.handed_over;
         peer.replaced = counts.replaced;
         peer.waiting_to_be_sent = counts.waiting();
+        peer.full = counts.full;
+        peer.bytes_written = counts.bytes_written;
     }
     for (pipe, counts) in receive.map(ReceiveHalf::peers).unwrap_or_default() {
         let peer = peers.entry(pipe).or_default();
         peer.received = counts.handed;
         peer.waiting_to_be_taken = counts.waiting();
     }
-    let connected = peers.into_iter().map(|(pipe, peer)| PeerStats {
-        connection: monitors.connection(pipe),
-        ..peer
-    });
+    let connected = peers
+        .into_iter()
+        .map(|(pipe, peer)| match monitors.connection(pipe) {
+            Some((connection, meter)) => PeerStats {
+                connection: Some(connection),
+                bytes_read: meter.bytes(),
+                last_heard: meter.last_heard(),
+                ..peer
+            },
+            None => peer,
+        });
     connected.collect()
 }

@@ -89,6 +89,8 @@ struct Entry {
 /// Whether a peer is at its high-water mark, to be told once for as long as it mostly is.
 #[derive(Default)]
 struct Fullness {
+    /// Times that no room was found.
+    count: u64,
     /// No room was found, and none since.
     is_full: bool,
     /// When that was last found, and told or not told because it was so shortly before.
@@ -238,6 +240,7 @@ impl<R: Route> SendHalf<R> {
     #[cold]
     fn found_full(&mut self, key: usize) {
         let Entry { pipe, fullness } = &mut self.pipes[key];
+        fullness.count += 1;
         if std::mem::replace(&mut fullness.is_full, true) {
             return;
         }
@@ -583,8 +586,14 @@ impl<R: Route> Counted for SendHalf<R> {
     }
 
     fn peers(&self) -> Vec<(PipeId, Counts)> {
-        let pipes = self.pipes.iter().map(|(_, entry)| &entry.pipe);
-        pipes.map(|pipe| (pipe.id(), pipe.counts())).collect()
+        let peers = self.pipes.iter().map(|(_, Entry { pipe, fullness })| {
+            let counts = Counts {
+                full: fullness.count,
+                ..pipe.counts()
+            };
+            (pipe.id(), counts)
+        });
+        peers.collect()
     }
 }
 
@@ -683,24 +692,26 @@ impl Pipe {
     }
 
     fn counts(&self) -> Counts {
-        let (accepted, handed_over, replaced) = match self {
+        let (accepted, handed_over, replaced, bytes_written) = match self {
             Pipe::Wire(pipe) => {
                 let (accepted, finished) = pipe.counts();
-                (accepted, finished, 0)
+                (accepted, finished, 0, pipe.bytes_written())
             }
             Pipe::Inproc(pipe) => {
                 let (handed, taken) = pipe.counts();
-                (handed, taken, 0)
+                (handed, taken, 0, 0)
             }
             Pipe::Latest(pipe) => {
                 let counts = pipe.counts();
-                (counts.handed, counts.taken, counts.replaced)
+                (counts.handed, counts.taken, counts.replaced, 0)
             }
         };
         Counts {
             accepted,
             handed_over,
             replaced,
+            full: 0,
+            bytes_written,
         }
     }
 }

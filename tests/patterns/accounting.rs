@@ -2,7 +2,7 @@
 //! it is checked that they are the right ones.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use zerowire::{
     Context, DealerSocket, Discarded, Dropped, PubSocket, PullSocket, PushSocket, ReqSocket, RequestError,
@@ -11,7 +11,7 @@ use zerowire::{
 
 use crate::raw::{Raw, RawListener, message};
 use crate::support::{
-    DEADLINE, number, receive, receive_number, send, send_number, wait_for_handshake, wait_until,
+    DEADLINE, number, pattern, receive, receive_number, send, send_number, wait_for_handshake, wait_until,
 };
 use crate::{on_every_transport, on_every_wire};
 
@@ -165,6 +165,45 @@ on_every_transport! {
         assert_eq!(ids.len(), 2);
         // The queue for an endpoint where nobody is.
         assert_eq!(stats.len(), 3);
+    }
+
+    /// What a peer's connection carried, when it was last heard, and how often its queue was full.
+    fn the_traffic_of_each_peer_is_told(transport) {
+        let (ours, theirs) = (Context::new(), Context::new());
+        let theirs = if transport.is_inproc() { &ours } else { &theirs };
+        let mut pull = PullSocket::builder(theirs).receive_hwm(2).build().unwrap();
+        let endpoint = pull.bind(transport.wildcard()).unwrap();
+        let mut push = PushSocket::builder(&ours).send_hwm(2).build().unwrap();
+        push.connect(&endpoint).unwrap();
+        let begun = Instant::now();
+        let mut before = (0, 0, None);
+        for round in 1..=3 {
+            send(&mut push, pattern(1000, round));
+            assert!(receive(&mut pull).as_bytes() == pattern(1000, round));
+            wait_until("it is handed over", || push.stats().sent.waiting == 0);
+            let ([sender], [receiver]) = (&push.peer_stats()[..], &pull.peer_stats()[..]) else {
+                panic!("one peer each");
+            };
+            assert_eq!((sender.handed_over, receiver.received, sender.full), (round.into(), round.into(), 0));
+            if transport.is_inproc() {
+                assert_eq!((sender.bytes_written, receiver.bytes_read, receiver.last_heard), (0, 0, None));
+                continue;
+            }
+            // A message of 1000 bytes has a header of 9 bytes.
+            assert!(sender.bytes_written >= before.0 + 1009, "{sender:?}");
+            assert!(receiver.bytes_read >= before.1 + 1009, "{receiver:?}");
+            assert!(receiver.last_heard >= before.2 && receiver.last_heard > Some(begun), "{receiver:?}");
+            assert!(receiver.last_heard <= Some(Instant::now()));
+            before = (sender.bytes_written, receiver.bytes_read, receiver.last_heard);
+        }
+        while push.try_send(pattern(1_000_000, 0)).is_ok() {}
+        assert_eq!(push.peer_stats()[0].full, 1);
+        assert!(push.try_send("once more").is_err());
+        // It may find out at once that nothing has changed, or look again.
+        assert!(push.peer_stats()[0].full <= 2);
+        drop(pull);
+        wait_until("the peer is gone", || push.peer_stats().iter().all(|peer| peer.connection.is_none()));
+        assert!(push.peer_stats().iter().all(|peer| (peer.bytes_written, peer.bytes_read) == (0, 0)));
     }
 
     /// A subscriber that filters more than its publishers do counts what it throws away.

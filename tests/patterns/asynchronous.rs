@@ -500,7 +500,9 @@ fn a_waker_may_use_the_shared_socket_that_woke_it() {
         publisher.wait_for_subscribers(1, DEADLINE).unwrap();
         let publisher = publisher.into_shared();
         let clone = publisher.clone();
-        let waker = on_wake(move || drop(clone.send("by the waker").unwrap()));
+        let waker = on_wake(move || {
+            clone.send("by the waker").unwrap();
+        });
         {
             let mut receiving = pin!(subscriber.recv_async());
             assert!(

@@ -366,6 +366,7 @@ impl Peer {
         let mut tools = Tools {
             block: &mut io.block,
             spares: &mut io.spares,
+            now: io.now,
         };
         let read = connection.read_handshake(&mut tools);
         let Stage::Handshake(handshake) = &mut connection.stage else {
@@ -511,6 +512,7 @@ impl Peer {
         let mut tools = Tools {
             block: &mut io.block,
             spares: &mut io.spares,
+            now: io.now,
         };
         if matches!(connection.stage, Stage::Draining) {
             return match connection.read_to_end(&mut tools) {
