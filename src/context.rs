@@ -68,7 +68,8 @@ impl Context {
     ///
     /// From the moment of the call on, sends fail with `Closed`, and so do receives that find nothing more to take; calls that
     /// wait in other threads are woken for that. Nothing can be bound or connected any more. Sockets still have to be
-    /// dropped, which takes no time then. Messages in inproc have been handed over: who is to receive them still can.
+    /// dropped, which takes no time then. Messages in inproc have been handed over: who is to receive them still can, unless they
+    /// wait for a name that nobody has bound.
     ///
     /// In a process that was forked off it does nothing.
     ///
@@ -100,6 +101,7 @@ impl Context {
             self.inner.shut.store(true, Ordering::Relaxed);
             std::mem::take(&mut *threads)
         };
+        let mut lost = self.inner.inproc.give_up_waiting();
         // Before the connections end: whoever waits hears of this first, and not of a peer that it loses thereby.
         end_all(&self.inner.sockets, Over::Closed);
         let (report, undelivered) = channel();
@@ -109,9 +111,8 @@ impl Context {
         }
         drop(report);
         join(threads);
-        ShutdownReport {
-            undelivered: undelivered.try_iter().collect(),
-        }
+        lost.extend(undelivered.try_iter());
+        ShutdownReport { undelivered: lost }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::pipe::inbox::{Inbox, Ready, Relay, wake};
 use crate::pipe::latest;
 use crate::pipe::recycle::Spares;
 use crate::pipe::sync::{AtomicU64, Ordering};
+use crate::stats::Undelivered;
 use crate::wire::socket_type::SocketType;
 
 /// The connections inside the context, as a socket's I/O threads know them.
@@ -70,6 +71,42 @@ impl Registry {
     fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
+
+    /// Nobody will bind a name any more: lets go of the messages that wait for that, and tells of them.
+    pub(crate) fn give_up_waiting(&self) -> Vec<Undelivered> {
+        change(self, |names, then| {
+            let mut undelivered = Vec::new();
+            for (address, entry) in &mut names.names {
+                for connector in &mut entry.parked {
+                    let Some((pipe, _)) = connector.sends.take() else {
+                        continue;
+                    };
+                    let messages = waiting(&pipe);
+                    if messages > 0 {
+                        undelivered.push(Undelivered {
+                            socket_type: connector.socket.socket_type,
+                            endpoint: format!("inproc://{address}"),
+                            messages,
+                        });
+                    }
+                    then.given_up.push(pipe);
+                }
+            }
+            undelivered
+        })
+    }
+}
+
+/// Messages in a pipe that nobody reads yet.
+fn waiting(pipe: &ReceivePipe) -> u64 {
+    match pipe {
+        ReceivePipe::Wire(_) => 0,
+        ReceivePipe::Inproc(pipe) => {
+            let (messages, taken) = pipe.counts();
+            messages - taken
+        }
+        ReceivePipe::Latest(pipe) => pipe.counts().waiting(),
+    }
 }
 
 /// The names of a context, and who is connected to whom.
@@ -119,6 +156,8 @@ struct Consequences<'a> {
     registry: &'a Registry,
     wakers: Vec<Waker>,
     drops: Vec<Connector>,
+    /// Reading ends of pipes whose messages nobody will take.
+    given_up: Vec<ReceivePipe>,
     /// Ways of subscriptions to publishers that are gone.
     ends: Vec<Writer<Message>>,
     /// What is left of reports to monitors.
@@ -133,7 +172,7 @@ impl Consequences<'_> {
 
     fn carry_out(self) {
         self.wakers.into_iter().for_each(wake);
-        drop((self.drops, self.ends));
+        drop((self.drops, self.given_up, self.ends));
         self.reports.into_iter().for_each(Later::carry_out);
     }
 
@@ -176,6 +215,7 @@ fn change<R>(registry: &Registry, action: impl FnOnce(&mut Names, &mut Consequen
         registry,
         wakers: Vec::new(),
         drops: Vec::new(),
+        given_up: Vec::new(),
         ends: Vec::new(),
         reports: Vec::new(),
     };

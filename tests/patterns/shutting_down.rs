@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use zerowire::{
     BindError, ConnectError, Context, DealerSocket, PairSocket, PubSocket, PullSocket, PushSocket, RecvError,
-    RecvTimeoutError, RepSocket, ReqSocket, RequestError, RouterSocket, SendError, SendToError, SubSocket,
-    TryRecvError, TrySendError, WaitError, XPubSocket, XSubSocket,
+    RecvTimeoutError, RepSocket, ReqSocket, RequestError, RouterSocket, SendError, SendToError, SocketType,
+    SubSocket, TryRecvError, TrySendError, WaitError, XPubSocket, XSubSocket,
 };
 
 use crate::raw::Raw;
@@ -213,6 +213,48 @@ on_every_wire! {
         while pull.try_recv().is_ok() {}
         assert!(shutdown.join().unwrap().is_complete());
     }
+}
+
+/// Over inproc, too, messages may wait for a peer that never comes.
+#[test]
+fn what_waits_for_a_name_that_nobody_binds_is_reported() {
+    with_deadline(|| {
+        let context = Context::new();
+        let mut push = PushSocket::new(&context);
+        push.connect("inproc://nobody").unwrap();
+        let mut newest = PushSocket::builder(&context).conflate(true).build().unwrap();
+        newest.connect("inproc://nobody-either").unwrap();
+        let mut pull = PullSocket::new(&context);
+        pull.connect("inproc://nobody").unwrap();
+        for _ in 0..3 {
+            send(&mut push, "for nobody");
+            send(&mut newest, "the newest for nobody");
+        }
+        let report = context.shutdown(DEADLINE);
+        let mut undelivered: Vec<_> = report
+            .undelivered
+            .iter()
+            .map(|left| (left.socket_type, left.endpoint.as_str(), left.messages))
+            .collect();
+        undelivered.sort_by_key(|left| left.2);
+        let push_type = SocketType::Push;
+        assert_eq!(
+            undelivered,
+            [
+                (push_type, "inproc://nobody-either", 1),
+                (push_type, "inproc://nobody", 3)
+            ]
+        );
+        assert!(matches!(push.try_send("too late"), Err(TrySendError::Closed(_))));
+        let sent = push.stats().sent;
+        assert_eq!((sent.accepted, sent.handed_over, sent.dropped.total()), (3, 0, 3));
+        assert_eq!(pull.try_recv(), Err(TryRecvError::Closed));
+        for socket in [&mut push, &mut newest] {
+            for endpoint in ["inproc://nobody", "inproc://nobody-either"] {
+                let _ = socket.disconnect(endpoint);
+            }
+        }
+    });
 }
 
 /// Many threads bind, connect, send and drop while the context goes down: nobody hangs.
