@@ -68,6 +68,22 @@ const IMPURE_PATHS: &[&str] = &[
 ];
 const IMPURE_NAMES: &[&str] = &["SystemTime", "elapsed", "thread_local"];
 
+/// Programs, each in a folder of its own. They see the library as everybody else does, which the compiler sees to; so what is
+/// left to say is which crates they may use beside it, and that they take none of its files for their own.
+const PROGRAMS: &str = "src/bin/";
+const PROGRAM_CRATES: &[&str] = &["std", "zerowire", "bytes", "clap", "clap_complete", "ctrlc"];
+/// Crates of the library, which the programs could use as well.
+const LIBRARY_CRATES: &[&str] = &[
+    "mio",
+    "slab",
+    "smallvec",
+    "socket2",
+    "thiserror",
+    "tracing",
+    "futures_core",
+    "futures_sink",
+];
+
 /// The modules that talk to the operating system.
 const SYSTEM: &[&str] = &["reactor", "transport"];
 /// The modules that may hold unsafe code.
@@ -204,6 +220,10 @@ src/context.rs        | use std::sync::atomic::AtomicU8;         | 2: atomics co
 src/pipe/chain.rs     | use loom::sync::{Arc, atomic};           | 2: atomics come through src/pipe/sync.rs
 src/message.rs        | fn f() { dbg!(1); }                      | 2: dbg! has no place in the library
 src/message.rs        | fn f() { todo!() }                       | 2: todo! has no place in the library
+src/bin/tool/main.rs  | use mio::Poll;                           | 2: programs use std, zerowire, bytes, clap, clap_complete, ctrlc
+src/bin/tool/main.rs  | #[path = elsewhere] mod wire;            | 2: path has no place in a program
+src/bin/tool/main.rs  | fn f() { unsafe {} }                     | 2: unsafe has no place in a program
+src/bin/tool/main.rs  | fn f() { println!(); }                   | 2: println! has no place in a program
 ";
 
 /// Comments, literals and tests, and what makes it hard to see where they end.
@@ -306,7 +326,31 @@ impl<'a> Source<'a> {
         self.module.first().copied().unwrap_or("the crate's root")
     }
 
+    /// What a program does that it should not.
+    fn program_violations(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut add = |line: usize, text: String| found.push(format!("{}:{line}: {text}", self.name));
+        for import in self.imports() {
+            if LIBRARY_CRATES.contains(&import.segments[0]) {
+                add(import.line, format!("programs use {}", PROGRAM_CRATES.join(", ")));
+            }
+        }
+        for (at, Token { line, text }) in self.tokens.iter().enumerate() {
+            let includes = *text == "path" && self.text(at + 1) == "=" || *text == "include";
+            if includes || ["unsafe", "unsafe_code"].contains(text) {
+                add(*line, format!("{text} has no place in a program"));
+            }
+            if MACROS.contains(text) && self.text(at + 1) == "!" {
+                add(*line, format!("{text}! has no place in a program"));
+            }
+        }
+        found
+    }
+
     fn violations(&self) -> Vec<String> {
+        if self.name.starts_with(PROGRAMS) {
+            return self.program_violations();
+        }
         let mut found = Vec::new();
         let mut add = |line: usize, text: String| found.push(format!("{}:{line}: {text}", self.name));
         let row = arrows().remove(self.top());

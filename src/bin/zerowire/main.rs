@@ -1,0 +1,56 @@
+//! The command `zerowire`: sends, receives, measures and diagnoses ZeroMQ traffic from a shell.
+//!
+//! It uses the library as any other program does, through its public interface alone.
+//!
+//! ```text
+//!   arguments ──► exchange ──► input, lines, peer, output     the eleven socket types
+//!             ──► perf, proxy                                 measuring, passing on
+//!             ──► doctor, tap ──► zmtp                        what goes over the wire, read byte by byte
+//! ```
+
+mod arguments;
+mod durations;
+mod events;
+mod exchange;
+mod failure;
+mod input;
+mod interrupts;
+mod json;
+mod lines;
+mod output;
+mod peer;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+
+use arguments::{Arguments, Command};
+use exchange::Plan;
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Completions { shell } => {
+            let mut command = Arguments::command();
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "zerowire", &mut script);
+            output::write_all(&mut io::stdout().lock(), &script)
+        }
+        other => Plan::try_from(other).and_then(|plan| {
+            plan.check().unwrap_or_else(|error| refuse(&error));
+            exchange::run(plan)
+        }),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Ends the command because its arguments make no sense.
+fn refuse(error: &dyn std::error::Error) -> ! {
+    Arguments::command()
+        .error(ErrorKind::ValueValidation, error)
+        .exit()
+}

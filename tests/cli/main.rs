@@ -1,0 +1,7 @@
+//! The command `zerowire` as a real process, against itself and against the library.
+#![allow(clippy::unwrap_used)]
+
+mod exchanging;
+mod options;
+mod process;
+mod streams;
