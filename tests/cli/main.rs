@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod exchanging;
+mod measuring;
 mod options;
 mod process;
+mod proxying;
 mod streams;

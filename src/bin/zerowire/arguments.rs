@@ -7,6 +7,8 @@ use clap_complete::Shell;
 use zerowire::{Endpoint, IpcAddress};
 
 use crate::durations;
+use crate::perf::Perf;
+use crate::proxy::Pattern;
 
 /// Sends, receives, measures and diagnoses ZeroMQ traffic from a shell.
 ///
@@ -76,6 +78,24 @@ pub enum Command {
     /// Receives like sub, without filtering again what comes.
     #[command(after_help = "Example: zerowire xsub -c tcp://127.0.0.1:5556")]
     Xsub(Sub),
+    /// Measures throughput and latency, with libzmq's tools of the same names or with itself.
+    #[command(after_help = "Example, in two terminals:\n    \
+                            zerowire perf local_thr tcp://*:5560 100 1000000\n    \
+                            zerowire perf remote_thr tcp://127.0.0.1:5560 100 1000000")]
+    Perf {
+        #[command(subcommand)]
+        perf: Perf,
+    },
+    /// Passes messages on between two endpoints, until a signal.
+    #[command(
+        after_help = "Example: zerowire proxy queue --front tcp://*:5557 --back tcp://*:5558\n    \
+                            then clients: zerowire req -c tcp://127.0.0.1:5557\n    \
+                            and workers:  zerowire rep -c tcp://127.0.0.1:5558"
+    )]
+    Proxy {
+        #[command(subcommand)]
+        pattern: Pattern,
+    },
     /// Writes the completions of a shell.
     #[command(
         after_help = "Example: zerowire completions bash > ~/.local/share/bash-completion/completions/zerowire"

@@ -13,12 +13,15 @@ mod durations;
 mod events;
 mod exchange;
 mod failure;
+mod histogram;
 mod input;
 mod interrupts;
 mod json;
 mod lines;
 mod output;
 mod peer;
+mod perf;
+mod proxy;
 
 use std::io;
 use std::process::ExitCode;
@@ -37,6 +40,8 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut command, "zerowire", &mut script);
             output::write_all(&mut io::stdout().lock(), &script)
         }
+        Command::Perf { perf } => perf::run(&perf),
+        Command::Proxy { pattern } => proxy::run(&pattern),
         other => Plan::try_from(other).and_then(|plan| {
             plan.check().unwrap_or_else(|error| refuse(&error));
             exchange::run(plan)
