@@ -1,9 +1,11 @@
 //! The command `zerowire` as a real process, against itself and against the library.
 #![allow(clippy::unwrap_used)]
 
+mod diagnosing;
 mod exchanging;
 mod measuring;
 mod options;
 mod process;
 mod proxying;
 mod streams;
+mod tapping;

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use zerowire::{Endpoint, IpcAddress};
+use zerowire::{Endpoint, IpcAddress, SocketType};
 
+use crate::doctor::Doctor;
 use crate::durations;
 use crate::perf::Perf;
 use crate::proxy::Pattern;
+use crate::tap::Tap;
 
 /// Sends, receives, measures and diagnoses ZeroMQ traffic from a shell.
 ///
@@ -96,6 +98,20 @@ pub enum Command {
         #[command(subcommand)]
         pattern: Pattern,
     },
+    /// Says what stands at an endpoint, and what is wrong with it.
+    #[command(
+        after_help = "Exit status 1 says that something is wrong, and standard error what.\n\
+                      Examples: zerowire doctor tcp://server:5557\n          \
+                      zerowire doctor tcp://server:5557 --as req"
+    )]
+    Doctor(Doctor),
+    /// Stands between two programs and prints what they say to each other.
+    #[command(
+        after_help = "Connections go on to the other endpoint as they are. A line has the seconds since the start, the\n\
+                      connection, > for what a client says or < for what it hears, and that.\n\
+                      Example: zerowire tap --listen tcp://*:6000 --to tcp://server:5557"
+    )]
+    Tap(Tap),
     /// Writes the completions of a shell.
     #[command(
         after_help = "Example: zerowire completions bash > ~/.local/share/bash-completion/completions/zerowire"
@@ -384,6 +400,13 @@ pub fn to_connect(text: &str) -> Result<Endpoint, String> {
         } => Err("a path is missing to connect to".into()),
         _ => Ok(endpoint),
     }
+}
+
+/// The type of a socket, in letters of any size.
+pub fn socket_type(text: &str) -> Result<SocketType, String> {
+    text.to_ascii_uppercase()
+        .parse()
+        .map_err(|_| "none of push, pull, pub, sub, xpub, xsub, req, rep, dealer, router and pair".into())
 }
 
 #[cfg(test)]

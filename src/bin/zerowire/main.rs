@@ -9,6 +9,7 @@
 //! ```
 
 mod arguments;
+mod doctor;
 mod durations;
 mod events;
 mod exchange;
@@ -19,9 +20,13 @@ mod interrupts;
 mod json;
 mod lines;
 mod output;
+mod pcapng;
 mod peer;
 mod perf;
 mod proxy;
+mod streams;
+mod tap;
+mod zmtp;
 
 use std::io;
 use std::process::ExitCode;
@@ -41,6 +46,8 @@ fn main() -> ExitCode {
             output::write_all(&mut io::stdout().lock(), &script)
         }
         Command::Perf { perf } => perf::run(&perf),
+        Command::Doctor(doctor) => doctor::run(&doctor),
+        Command::Tap(tap) => tap::run(&tap),
         Command::Proxy { pattern } => proxy::run(&pattern),
         other => Plan::try_from(other).and_then(|plan| {
             plan.check().unwrap_or_else(|error| refuse(&error));
@@ -49,7 +56,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => ExitCode::from(failure.report()),
     }
 }
 
