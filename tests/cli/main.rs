@@ -9,3 +9,4 @@ mod process;
 mod proxying;
 mod streams;
 mod tapping;
+mod terminals;

@@ -296,6 +296,7 @@ pub struct Connections {
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "Lines and reports")]
 pub struct Telling {
     /// Exit with status 3 when a send or a receive makes no progress for so long [default: wait for ever].
     #[arg(long, value_name = "DUR", value_parser = durations::parse)]

@@ -64,11 +64,11 @@ impl fmt::Display for Histogram {
             // Whatever occurred is to be seen.
             let length = (u128::from(*count) * u128::from(BAR_LETTERS)).div_ceil(u128::from(most)) as usize;
             let bar = "#".repeat(length);
-            writeln!(
-                f,
+            let line = format!(
                 "  up to {:>12.3} [us]: {count:>10} {bar}",
                 until.as_secs_f64() * 1e6
-            )?;
+            );
+            writeln!(f, "{}", line.trim_end())?;
         }
         Ok(())
     }
