@@ -166,6 +166,21 @@ fn req_asks_the_library() {
 }
 
 #[test]
+fn a_request_whose_peer_leaves_is_an_error() {
+    let context = Context::new();
+    let mut rep = RepSocket::new(&context);
+    let endpoint = rep.bind("tcp://127.0.0.1:*").unwrap();
+    let req = Zerowire::start(&format!("req -c {endpoint} -m question"));
+    drop(rep.next_timeout(DEADLINE).unwrap());
+    drop(rep);
+    let ended = req.end();
+    assert_eq!(
+        (ended.code(), ended.reason()),
+        (1, "the peer that was asked is gone")
+    );
+}
+
+#[test]
 fn router_prints_names_and_echoes() {
     let (mut router, endpoint) = Zerowire::listening("router -b tcp://127.0.0.1:* --echo -n 2");
     let dealer = Zerowire::run(&format!("dealer -c {endpoint} --identity ann -m hello -n 1"), b"");

@@ -18,8 +18,14 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     let number: f64 = number
         .parse()
         .map_err(|_| "no number in front of the unit, as in 100ms, 2s or 1m".to_owned())?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|_| "longer than can be told".to_owned())
+    // Clocks can be told to wait so long, and nobody is.
+    match Duration::try_from_secs_f64(number * seconds) {
+        Ok(duration) if duration <= YEAR => Ok(duration),
+        _ => Err("longer than a year".to_owned()),
+    }
 }
+
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 const UNITS: &[(&str, f64)] = &[("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
 
@@ -51,6 +57,7 @@ mod tests {
             "1.2.3s",
             "1 s",
             "1d",
+            "8761h",
             "99999999999999999999h",
         ] {
             assert!(parse(text).is_err(), "{text}");

@@ -539,10 +539,11 @@ impl Exchange<'_> {
                 && left > 0
             {
                 return Err(Stop::Failed(Failure::Error(format!(
-                    "{left} messages could not be delivered"
+                    "{} could not be delivered",
+                    counted(left)
                 ))));
             }
-            self.check_timeout(|| format!("{left} messages could not be delivered"))?;
+            self.check_timeout(|| format!("{} could not be delivered", counted(left)))?;
         }
         let sent = self.peer.stats().sent;
         match (sent.dropped.total(), self.plan.socket_type, self.plan.role) {
@@ -554,7 +555,8 @@ impl Exchange<'_> {
                 Ok(())
             }
             (dropped, ..) => Err(Stop::Failed(Failure::Error(format!(
-                "{dropped} messages were lost with the peer that they were for"
+                "{} lost with the peer it was meant for",
+                counted(dropped)
             )))),
         }
     }
@@ -566,6 +568,13 @@ impl Exchange<'_> {
             }
             _ => Ok(()),
         }
+    }
+}
+
+fn counted(messages: u64) -> String {
+    match messages {
+        1 => "1 message".to_owned(),
+        more => format!("{more} messages"),
     }
 }
 

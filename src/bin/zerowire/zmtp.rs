@@ -450,6 +450,9 @@ pub const TYPES: [SocketType; 11] = [
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn decode(bytes: &[u8], piece: usize) -> (Vec<Item>, Result<(), Fault>) {
@@ -582,6 +585,34 @@ mod tests {
         assert!(decoder.feed(b"GET", &mut items).is_err());
         assert_eq!(decoder.feed(&greeting(), &mut items), Ok(()));
         assert!(items.is_empty() && decoder.kept.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_the_same_wherever_they_are_cut(
+            bytes in vec(any::<u8>(), 0..300), greets: bool, piece in 1..64_usize,
+        ) {
+            let bytes = if greets { [&greeting()[..], &bytes].concat() } else { bytes };
+            let (whole, cut) = (decode(&bytes, bytes.len().max(1)), decode(&bytes, piece));
+            // Of what is not ZMTP, the first bytes are shown as far as they have come.
+            if !matches!(whole.1, Err(Fault::NotZmtp { .. })) {
+                prop_assert_eq!(&whole, &cut);
+            }
+            prop_assert_eq!(whole.1.is_err(), cut.1.is_err());
+            for item in whole.0 {
+                prop_assert!(item.to_string().is_ascii() || item.to_string().contains('…'));
+            }
+        }
+
+        #[test]
+        fn any_command_can_be_shown(
+            name in prop_oneof![Just("READY"), Just("HELLO"), Just("INITIATE"), Just("ERROR"), Just("PING"), Just("PONG")],
+            data in vec(any::<u8>(), 0..100),
+        ) {
+            let command = Command { name: name.into(), size: data.len() as u64, data };
+            prop_assert!(command.to_string().starts_with(name));
+            command.socket_type();
+        }
     }
 
     #[test]
