@@ -8,6 +8,7 @@
 //!
 //! # Features
 //! None is on by default.
+//! - `cli`: the command `zerowire`, for shells. It changes nothing in the library.
 //! - `futures`: sockets that receive, parts of them, and a [`Monitor`] are a `futures_core::Stream`; those that send are a
 //!   `futures_sink::Sink`. Not [`ReqSocket`] and [`RepSocket`], which take turns.
 //! - `mio`: a [`ReadyFd`] is a `mio::event::Source`.
