@@ -143,6 +143,7 @@ impl Zerowire {
         drain(&self.output, |line| output.extend(line));
         let mut errors = std::mem::take(&mut self.told);
         drain(&self.errors, |line| errors.push(text(line)));
+        // Its ends are closed, so it is about to go.
         let status = self.child.wait().unwrap();
         Ended {
             status,
@@ -182,6 +183,20 @@ impl Ended {
         match (lines.next(), lines.next()) {
             (Some(reason), None) => reason,
             _ => panic!("not one reason: {:#?}", self.errors),
+        }
+    }
+}
+
+/// Waits for the end of a process, which fails loudly if that does not come.
+pub fn end_of(mut child: Child) -> ExitStatus {
+    let id = child.id();
+    let (sender, ended) = channel();
+    thread::spawn(move || drop(sender.send(child.wait())));
+    match ended.recv_timeout(DEADLINE) {
+        Ok(status) => status.unwrap(),
+        Err(_) => {
+            let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+            panic!("the process does not end");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::thread;
 
 use zerowire::{Context, PullSocket, PushSocket};
 
-use crate::process::{DEADLINE, Zerowire};
+use crate::process::{DEADLINE, Zerowire, end_of};
 
 #[test]
 fn binary_input_arrives_as_it_is() {
@@ -53,7 +53,7 @@ fn output_that_nobody_reads_any_more_ends_it_quietly() {
     push.send("for nobody").unwrap();
     let mut rest = String::new();
     errors.read_to_string(&mut rest).unwrap();
-    assert_eq!((child.wait().unwrap().code(), rest.as_str()), (Some(0), ""));
+    assert_eq!((end_of(child).code(), rest.as_str()), (Some(0), ""));
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn completions_for_nobody_end_quietly() {
         .spawn()
         .unwrap();
     drop(child.stdout.take());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(end_of(child).code(), Some(0));
 }
 
 #[test]
@@ -145,5 +145,5 @@ fn a_signal_ends_it_even_if_its_output_is_stuck() {
             .unwrap()
             .success()
     );
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(end_of(child).code(), Some(0));
 }

@@ -11,7 +11,7 @@ use nix::fcntl::OFlag;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use zerowire::{Context, PullSocket, PushSocket};
 
-use crate::process::DEADLINE;
+use crate::process::{DEADLINE, end_of};
 
 /// The side of a pseudo-terminal where a person would sit.
 struct Person {
@@ -81,8 +81,8 @@ fn zerowire(arguments: &str) -> Command {
 #[test]
 fn help_has_colours_on_a_terminal_only() {
     let (mut person, slave) = terminal();
-    let mut child = zerowire("push --help").stdout(slave).spawn().unwrap();
-    assert!(child.wait().unwrap().success());
+    let child = zerowire("push --help").stdout(slave).spawn().unwrap();
+    assert!(end_of(child).success());
     person.sees("Example: ");
     assert!(person.seen.contains("\x1b["), "{:?}", person.seen);
     let piped = zerowire("push --help").output().unwrap();
@@ -95,20 +95,20 @@ fn lines_that_are_typed_are_sent_until_control_d() {
     let mut pull = PullSocket::new(&context);
     let endpoint = pull.bind("tcp://127.0.0.1:*").unwrap();
     let (mut person, slave) = terminal();
-    let mut child = zerowire(&format!("push -c {endpoint}"))
+    let child = zerowire(&format!("push -c {endpoint}"))
         .stdin(slave)
         .spawn()
         .unwrap();
     person.types("a line\n");
     assert_eq!(pull.recv_timeout(DEADLINE).unwrap().as_bytes(), b"a line");
     person.types("\x04");
-    assert!(child.wait().unwrap().success());
+    assert!(end_of(child).success());
 }
 
 #[test]
 fn a_proxy_shows_a_line_that_changes() {
     let (mut person, slave) = terminal();
-    let mut child = zerowire("proxy streamer --front ipc://* --back ipc://*")
+    let child = zerowire("proxy streamer --front ipc://* --back ipc://*")
         .stdin(Stdio::null())
         .stderr(slave)
         .spawn()
@@ -135,6 +135,6 @@ fn a_proxy_shows_a_line_that_changes() {
             .unwrap()
             .success()
     );
-    assert!(child.wait().unwrap().success());
+    assert!(end_of(child).success());
     person.sees("\r\x1b[Kfront to back 1 messages, 1 bytes; back to front 0 messages, 0 bytes\r\n");
 }
