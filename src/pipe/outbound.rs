@@ -386,6 +386,11 @@ impl Sender {
         shared.io.ready(shared.id);
     }
 
+    /// Whether a message was refused because the pipe is closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.hwm == 0
+    }
+
     pub(crate) fn is_connected(&self) -> bool {
         self.shared.connected.load(Ordering::Relaxed)
     }

@@ -779,6 +779,12 @@ impl Answerer {
                 self.asked = None;
                 Ok(())
             }
+            Err(reply) if self.send.is_going(key) => {
+                self.asked = None;
+                self.send.catch_up();
+                let refusal = self.send.over().map_or(Refusal::PeerLost, Refusal::Over);
+                Err((last_parts(reply, parts), refusal))
+            }
             Err(reply) => Err((last_parts(reply, parts), Refusal::Full)),
         }
     }

@@ -496,6 +496,10 @@ impl SendHalf<Directory> {
             };
             message = match self.give(key, message) {
                 Ok(()) => return Ok(()),
+                Err(message) if self.is_going(key) => {
+                    self.catch_up();
+                    return self.unroutable(peer, message);
+                }
                 Err(message) => message,
             };
             let waited = match until {

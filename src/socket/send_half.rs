@@ -205,6 +205,12 @@ impl<R: Route> SendHalf<R> {
         Err(message)
     }
 
+    /// Whether a message was given back because the peer is about to go, and not because it has no room. It will be gone when the
+    /// news of that is taken.
+    pub(crate) fn is_going(&self, key: usize) -> bool {
+        matches!(&self.pipes[key].pipe, Pipe::Wire(pipe) if pipe.is_closed())
+    }
+
     /// What frames can be appended to, if the peer has a connection.
     pub(crate) fn frames(&mut self, key: usize) -> Option<(&mut Sender, &mut Spares<u8>)> {
         match &mut self.pipes[key].pipe {
