@@ -79,6 +79,7 @@ fn wrong_peers_do_not_disturb_the_right_one(cell: Cell) {
     };
     let (watch, unharmed) = (zerowire.watch(), libzmq.watch());
     let mut wrong_peers = Vec::new();
+    let mut refused = Vec::new();
     for theirs in TYPES.into_iter().filter(|theirs| !ours.accepts(*theirs)) {
         if ours == SocketType::Pair && !cell.zerowire_binds {
             // It connects only once.
@@ -91,10 +92,17 @@ fn wrong_peers_do_not_disturb_the_right_one(cell: Cell) {
             } else {
                 zerowire.connect(&wrong.bind(&cell.transport.fresh(&scratch)));
             }
-            let reason = watch.wait_for_refusal();
+            // Whom zerowire has connected to and refused before, it refuses again at each retry.
+            let reason = loop {
+                let reason = watch.wait_for_refusal();
+                if !refused.contains(&reason) {
+                    break reason;
+                }
+            };
             wrong_peers.push(wrong);
             reason
         });
+        refused.push(mismatch(ours, theirs));
     }
     cell.converse(&mut first, &mut second, (100, 10), |_| 64);
     while let Some(happening) = unharmed.next(Duration::ZERO) {
