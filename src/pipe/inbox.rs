@@ -61,8 +61,15 @@ struct Mail<T> {
     ready: Vec<PipeId>,
     /// Present while the owner sleeps, or polls a future that will be woken.
     sleeper: Option<Waker>,
-    /// Whoever wants to know of news on the owner's behalf: it stays, and has nothing to do with the sleeper.
-    watcher: Option<Watcher>,
+    /// Whoever wants to know of news on the owner's behalf, by [`Watching`]: they stay, and have nothing to do with the sleeper.
+    watchers: [Option<Watcher>; 2],
+}
+
+/// What news is watched for. A publisher hears of its subscribers in one inbox, and may receive or send because of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Watching {
+    ToReceive,
+    ToSend,
 }
 
 struct Watcher {
@@ -71,8 +78,15 @@ struct Watcher {
     calm: bool,
 }
 
-/// The sleeper and the watcher, as far as they are to be woken.
-pub(crate) type ToWake = [Option<Waker>; 2];
+impl Watcher {
+    /// The waker, if it is to be called because of news.
+    fn disturb(&mut self) -> Option<Waker> {
+        std::mem::take(&mut self.calm).then(|| self.waker.clone())
+    }
+}
+
+/// The sleeper and the watchers, as far as they are to be woken.
+pub(crate) type ToWake = [Option<Waker>; 3];
 
 impl<T> Inbox<T> {
     pub(crate) fn new() -> Inbox<T> {
@@ -81,7 +95,7 @@ impl<T> Inbox<T> {
                 items: Vec::new(),
                 ready: Vec::new(),
                 sleeper: None,
-                watcher: None,
+                watchers: [None, None],
             }),
             filled: AtomicBool::new(false),
         }
@@ -112,14 +126,10 @@ impl<T> Inbox<T> {
         let mut mail = lock(&self.mail);
         put(&mut mail);
         self.filled.store(true, Ordering::Relaxed);
-        let watcher = match &mut mail.watcher {
-            Some(watcher) if watcher.calm => {
-                watcher.calm = false;
-                Some(watcher.waker.clone())
-            }
-            _ => None,
-        };
-        [mail.sleeper.take(), watcher]
+        let [receiver, sender] = &mut mail.watchers;
+        let watchers = [receiver, sender].map(|watcher| watcher.as_mut()?.disturb());
+        let [receiver, sender] = watchers;
+        [mail.sleeper.take(), receiver, sender]
     }
 
     /// Whether there may be something to take.
@@ -130,10 +140,11 @@ impl<T> Inbox<T> {
 
     /// Moves everything out, appending to the caller's lists. Items come in the order in which they were posted; an
     /// item about a pipe that was posted before the pipe became ready is in the same call or an earlier one.
+    ///
+    /// Whoever is registered as asleep stays so: it has not been woken, or it would not be registered.
     pub(crate) fn take(&self, items: &mut Vec<T>, ready: &mut Vec<PipeId>) {
         let mut mail = lock(&self.mail);
         self.filled.store(false, Ordering::Relaxed);
-        let sleeper = mail.sleeper.take();
         if items.is_empty() {
             std::mem::swap(items, &mut mail.items);
         } else {
@@ -144,9 +155,6 @@ impl<T> Inbox<T> {
         } else {
             ready.append(&mut mail.ready);
         }
-        // Dropped outside the lock: that may run code of the executor.
-        drop(mail);
-        drop(sleeper);
     }
 
     /// Registers the owner as asleep, unless there is something to take: then it returns false and registers nothing.
@@ -165,23 +173,23 @@ impl<T> Inbox<T> {
 
     /// Has a waker of this crate, one that is cloned and dropped without running anybody's code, called at the first news
     /// after each time that the owner was [calm](Self::calm).
-    pub(crate) fn watch(&self, waker: Waker) {
-        lock(&self.mail).watcher = Some(Watcher { waker, calm: false });
+    pub(crate) fn watch(&self, what: Watching, waker: Waker) {
+        lock(&self.mail).watchers[what as usize] = Some(Watcher { waker, calm: false });
     }
 
     /// Says that the owner has found nothing to do. False if there is something to take: then it has to look again.
-    pub(crate) fn calm(&self) -> bool {
+    pub(crate) fn calm(&self, what: Watching) -> bool {
         let mut mail = lock(&self.mail);
         let is_calm = !self.filled.load(Ordering::Relaxed);
-        if let Some(watcher) = &mut mail.watcher {
+        if let Some(watcher) = &mut mail.watchers[what as usize] {
             watcher.calm = is_calm;
         }
         is_calm
     }
 
     /// Says that the owner has no use for news for now: the watcher hears of none until it is calm again.
-    pub(crate) fn disregard(&self) {
-        if let Some(watcher) = &mut lock(&self.mail).watcher {
+    pub(crate) fn disregard(&self, what: Watching) {
+        if let Some(watcher) = &mut lock(&self.mail).watchers[what as usize] {
             watcher.calm = false;
         }
     }
@@ -290,17 +298,17 @@ mod tests {
             Arc::new(Count(AtomicUsize::new(0))),
             Arc::new(Count(AtomicUsize::new(0))),
         );
-        inbox.watch(Waker::from(watcher.clone()));
+        inbox.watch(Watching::ToReceive, Waker::from(watcher.clone()));
         inbox.post('a');
         assert_eq!(
             watcher.0.load(Ordering::SeqCst),
             0,
             "the owner has not said that it is calm"
         );
-        assert!(!inbox.calm(), "there is something to take");
+        assert!(!inbox.calm(Watching::ToReceive), "there is something to take");
         for round in 1..=3 {
             inbox.take(&mut Vec::new(), &mut Vec::new());
-            assert!(inbox.calm());
+            assert!(inbox.calm(Watching::ToReceive));
             // Who blocks meanwhile is woken as well.
             assert!(inbox.sleep(&Waker::from(sleeper.clone())));
             inbox.ready(7);
@@ -309,8 +317,8 @@ mod tests {
             assert_eq!(sleeper.0.load(Ordering::SeqCst), round);
         }
         inbox.take(&mut Vec::new(), &mut Vec::new());
-        assert!(inbox.calm());
-        inbox.disregard();
+        assert!(inbox.calm(Watching::ToReceive));
+        inbox.disregard(Watching::ToReceive);
         inbox.post('b');
         assert_eq!(watcher.0.load(Ordering::SeqCst), 3);
     }

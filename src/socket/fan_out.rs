@@ -1,13 +1,15 @@
 //! Publishing: who wants a message, and what is done about those who cannot take it (ZeroMQ RFC 29).
 
 use std::collections::{HashMap, VecDeque};
-use std::task::Context as TaskContext;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::core::SocketCore;
 use super::inproc::subscription;
+use super::level::Level;
 use super::park;
 use super::receive_half::{Departure, Nothing, ReceiveHalf};
 use super::send_half::{Refusal, Route, SendHalf};
@@ -19,6 +21,7 @@ use crate::message::Message;
 use crate::monitor::{Event, Reason};
 use crate::options::{SlowSubscriber, Verbosity};
 use crate::pipe::PipeId;
+use crate::pipe::inbox::Watching;
 use crate::routing::topics::{Change, Topics};
 use crate::wire::command::TOPIC_BYTES_MAX;
 
@@ -250,6 +253,8 @@ impl Publisher {
         } else {
             self.send.route.topics.remove(topic, key);
         }
+        // A send that waits for the peer need not.
+        self.send.set_level(true);
         true
     }
 
@@ -258,10 +263,22 @@ impl Publisher {
     pub(crate) fn publish(&mut self, message: &Message, last_try: bool) -> Result<Published, Refusal> {
         let published = self.distribute(message, last_try);
         if self.send.has_level() {
-            self.send
-                .set_level(published != Err(Refusal::Full) || !self.may_wait());
+            let can_send = published != Err(Refusal::Full) || !self.may_wait();
+            // A subscriber that wants no more of this is as good as one that has room.
+            let is_heard = || self.is_heard() && self.upstream.calm(Watching::ToSend);
+            self.send.set_level_unless(can_send, is_heard);
         }
         published
+    }
+
+    /// Whether a message can be sent, for those who wait without holding the socket.
+    pub(crate) fn send_level(&mut self) -> Arc<Level> {
+        let is_new = !self.send.has_level();
+        let level = self.send.level();
+        if is_new {
+            self.upstream.watch(Watching::ToSend, Waker::from(level.clone()));
+        }
+        level
     }
 
     fn distribute(&mut self, message: &Message, last_try: bool) -> Result<Published, Refusal> {
@@ -360,8 +377,12 @@ impl Publisher {
 
     /// Whether there is news, or more to be heard than one call heard.
     pub(crate) fn is_news(&self) -> bool {
-        let is_full = self.send.route.news.as_ref().is_some_and(News::is_full);
-        self.send.is_news() || self.upstream.is_news() || !is_full && !self.upstream.is_quiet()
+        self.send.is_news() || self.upstream.is_news() || !self.is_heard()
+    }
+
+    /// Whether everything was heard that peers have said, or that may be before the application receives something.
+    fn is_heard(&self) -> bool {
+        !self.upstream.has_current() || self.send.route.news.as_ref().is_some_and(News::is_full)
     }
 
     /// When a send that begins now has waited long enough for slow subscribers.

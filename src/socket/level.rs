@@ -306,13 +306,13 @@ impl Drop for Gauge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipe::inbox::Inbox;
+    use crate::pipe::inbox::{Inbox, Watching};
 
     fn watched() -> (Gauge, Arc<Level>, Inbox<char>) {
         let inbox = Inbox::new();
         let mut gauge = Gauge::default();
         let (level, waker) = gauge.level();
-        inbox.watch(waker.expect("it is new"));
+        inbox.watch(Watching::ToReceive, waker.expect("it is new"));
         (gauge, level, inbox)
     }
 
@@ -321,19 +321,19 @@ mod tests {
         let (gauge, level, inbox) = watched();
         // The socket has looked, and then something comes:
         inbox.post('a');
-        assert!(!gauge.lower_if(|| inbox.calm()));
+        assert!(!gauge.lower_if(|| inbox.calm(Watching::ToReceive)));
         assert!(level.is_high());
         inbox.take(&mut Vec::new(), &mut Vec::new());
         // when it has lowered and not said yet that it is calm,
         let calm = gauge.lower_if(|| {
             assert!(!level.is_high());
             inbox.post('b');
-            inbox.calm()
+            inbox.calm(Watching::ToReceive)
         });
         assert!(!calm && level.is_high());
         inbox.take(&mut Vec::new(), &mut Vec::new());
         // and when it has.
-        assert!(gauge.lower_if(|| inbox.calm()));
+        assert!(gauge.lower_if(|| inbox.calm(Watching::ToReceive)));
         assert!(!level.is_high());
         inbox.post('c');
         assert!(level.is_high());
@@ -354,7 +354,7 @@ mod tests {
         assert!(!observer.is_filled(), "it was high before");
         drop(gauge);
         assert!(observer.is_filled() && level.is_closed());
-        level.lower_if(|| inbox.calm());
+        level.lower_if(|| inbox.calm(Watching::ToReceive));
         assert!(level.is_high());
     }
 }

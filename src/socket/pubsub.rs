@@ -135,10 +135,10 @@ macro_rules! publish_ready {
     ($socket:ident) => {
         send_ready!(
             $socket,
-            |socket| socket.publisher.send.level(),
+            |socket| socket.publisher.send_level(),
             "That is always, unless [`SlowSubscriber::Block`](crate::SlowSubscriber::Block) makes sends wait, and the last one \
              was refused because a subscriber was at its high-water mark. Then it is not readable until there is news of any \
-             subscriber."
+             subscriber, be it a subscription."
         );
     };
 }

@@ -17,7 +17,7 @@ use crate::message::Message;
 use crate::peer_id::PeerId;
 use crate::pipe::PipeId;
 use crate::pipe::inbound::{Reader, Settled};
-use crate::pipe::inbox::Inbox;
+use crate::pipe::inbox::{Inbox, Watching};
 use crate::pipe::latest;
 use crate::routing::fair_queue::FairQueue;
 use crate::routing::topics::Topics;
@@ -242,7 +242,7 @@ impl ReceiveHalf {
     pub(crate) fn level(&mut self) -> Arc<Level> {
         let (level, waker) = self.gauge.level();
         if let Some(waker) = waker {
-            self.inbox.watch(waker);
+            self.inbox.watch(Watching::ToReceive, waker);
             self.looks_closer = true;
             self.measure();
         }
@@ -267,24 +267,24 @@ impl ReceiveHalf {
             self.settle(key);
         }
         if self.held.is_none() && self.over.is_none() {
-            self.gauge.lower_if(|| self.inbox.calm());
+            self.gauge.lower_if(|| self.inbox.calm(Watching::ToReceive));
         }
     }
 
     /// Has a waker called at the first news after each calm; see [`Inbox::watch`].
-    pub(crate) fn watch(&self, waker: Waker) {
-        self.inbox.watch(waker);
+    pub(crate) fn watch(&self, what: Watching, waker: Waker) {
+        self.inbox.watch(what, waker);
     }
 
     /// See [`Inbox::calm`]. It has to be dry, too: [`look`](Self::look) found nothing, and no [current](Self::has_current)
     /// peer is left.
-    pub(crate) fn calm(&self) -> bool {
-        self.inbox.calm()
+    pub(crate) fn calm(&self, what: Watching) -> bool {
+        self.inbox.calm(what)
     }
 
     /// See [`Inbox::disregard`].
     pub(crate) fn disregard(&self) {
-        self.inbox.disregard();
+        self.inbox.disregard(Watching::ToReceive);
     }
 
     /// Where the next message lies as frames, and whether all messages that there are may be its peer's. None if the message
@@ -337,7 +337,7 @@ impl ReceiveHalf {
         if let Some(over) = self.over {
             return Err(Nothing::Over(over));
         }
-        self.gauge.lower_if(|| self.inbox.calm());
+        self.gauge.lower_if(|| self.inbox.calm(Watching::ToReceive));
         Err(Nothing::Empty)
     }
 

@@ -12,6 +12,7 @@ use crate::error::RequestError;
 use crate::mailbox::Over;
 use crate::monitor::Reason;
 use crate::pipe::PipeId;
+use crate::pipe::inbox::Watching;
 use crate::routing::directory::Directory;
 use crate::routing::load_balancer::LoadBalancer;
 
@@ -239,7 +240,7 @@ impl Asker {
     fn receive_level(&mut self) -> Arc<Level> {
         let (level, waker) = self.gauge.level();
         if let Some(waker) = waker {
-            self.receive.watch(waker);
+            self.receive.watch(Watching::ToReceive, waker);
             self.measure();
         }
         level
@@ -277,7 +278,7 @@ impl Asker {
         if self.reply.is_some() || self.lost.is_some() || may_find {
             self.gauge.raise();
         } else if self.asked.is_some() {
-            self.gauge.lower_if(|| self.receive.calm());
+            self.gauge.lower_if(|| self.receive.calm(Watching::ToReceive));
         } else {
             // What comes without being asked for means nothing.
             self.receive.disregard();
@@ -706,7 +707,7 @@ impl Answerer {
     fn receive_level(&mut self) -> Arc<Level> {
         let (level, waker) = self.gauge.level();
         if let Some(waker) = waker {
-            self.receive.watch(waker);
+            self.receive.watch(Watching::ToReceive, waker);
             self.measure();
         }
         level
@@ -751,7 +752,7 @@ impl Answerer {
         } else if self.receive.has_current() || self.receive.over().is_some() {
             self.gauge.raise();
         } else {
-            self.gauge.lower_if(|| self.receive.calm());
+            self.gauge.lower_if(|| self.receive.calm(Watching::ToReceive));
         }
     }
 
@@ -846,7 +847,8 @@ impl Outgoing for Answerer {
 
     fn poll_ready(&mut self, task: &TaskContext<'_>) -> Poll<()> {
         loop {
-            let Some((pipe, _)) = &self.asked else {
+            // A send out of turn fails at once, also if the next request was found before anybody received it.
+            let (Some((pipe, _)), None) = (&self.asked, &self.request) else {
                 return Poll::Ready(());
             };
             self.send.catch_up();

@@ -20,7 +20,7 @@ use crate::options::Options;
 use crate::peer_id::PeerId;
 use crate::pipe::PipeId;
 use crate::pipe::inbound::Writer;
-use crate::pipe::inbox::Inbox;
+use crate::pipe::inbox::{Inbox, Watching};
 use crate::pipe::latest;
 use crate::pipe::outbound::{Sender, fence_after_fan_out};
 use crate::pipe::recycle::Spares;
@@ -343,7 +343,7 @@ impl<R: Route> SendHalf<R> {
     pub(crate) fn level(&mut self) -> Arc<Level> {
         let (level, waker) = self.gauge.level();
         if let Some(waker) = waker {
-            self.inbox.watch(waker);
+            self.inbox.watch(Watching::ToSend, waker);
         }
         level
     }
@@ -357,16 +357,23 @@ impl<R: Route> SendHalf<R> {
     /// Sets the level after a call. If nothing can be sent, the inbox will hear when it can, or will not because there is
     /// news in it: then the level is high.
     pub(crate) fn set_level(&self, can_send: bool) {
+        self.set_level_unless(can_send, || true);
+    }
+
+    /// As [`set_level`](Self::set_level), for a socket that may be able to send because of other news, too: it says whether
+    /// it is calm there.
+    pub(crate) fn set_level_unless(&self, can_send: bool, is_calm: impl FnOnce() -> bool) {
         if can_send {
             self.gauge.raise();
         } else {
-            self.gauge.lower_if(|| self.inbox.calm());
+            self.gauge
+                .lower_if(|| self.inbox.calm(Watching::ToSend) && is_calm());
         }
     }
 
     /// Keeps the level low whatever news there is: the socket will say when it is its turn to send.
     pub(crate) fn hold_level(&self) {
-        self.inbox.disregard();
+        self.inbox.disregard(Watching::ToSend);
         self.gauge.lower();
     }
 

@@ -14,6 +14,7 @@ use super::send_half::Route;
 use super::streams::{Drain, Ends};
 use super::subscribing::{Subscriber, Told};
 use crate::error::{SubscribeError, WaitError};
+use crate::pipe::inbox::Watching;
 
 /// A [`PubSocket`](crate::PubSocket) that receives what its subscribers say.
 ///
@@ -90,7 +91,7 @@ impl XPubSocket {
     fn level(&mut self) -> Arc<Level> {
         let (level, waker) = self.gauge.level();
         if let Some(waker) = waker {
-            self.publisher.upstream.watch(waker);
+            self.publisher.upstream.watch(Watching::ToReceive, waker);
             self.measure();
         }
         level
@@ -111,7 +112,7 @@ impl XPubSocket {
         if has_news || self.found.is_some() || upstream.has_current() || upstream.over().is_some() {
             self.gauge.raise();
         } else {
-            self.gauge.lower_if(|| upstream.calm());
+            self.gauge.lower_if(|| upstream.calm(Watching::ToReceive));
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -67,8 +68,32 @@ fn pair(transport: Transport) -> (PushSocket, PullSocket) {
     (push, pull)
 }
 
+/// A publisher that waits for a subscriber which receives nothing.
+fn slow_subscriber(transport: Transport) -> (PubSocket, SubSocket) {
+    let context = Context::new();
+    let builder = PubSocket::builder(&context).send_hwm(1);
+    let mut publisher = builder
+        .slow_subscriber(SlowSubscriber::Block(DEADLINE))
+        .build()
+        .unwrap();
+    let endpoint = publisher.bind(transport.wildcard()).unwrap();
+    let mut subscriber = SubSocket::builder(&context).receive_hwm(1).build().unwrap();
+    subscriber.connect(&endpoint).unwrap();
+    subscriber.subscribe("").unwrap();
+    publisher.wait_for_subscribers(1, DEADLINE).unwrap();
+    (publisher, subscriber)
+}
+
 /// Sends until there is no room anywhere, also not in the kernel and after it.
 fn fill(push: &mut PushSocket, selector: &mut Selector<&str>) -> u32 {
+    fill_with(selector, |body| push.try_send(body).is_ok())
+}
+
+/// As [`fill`], for whatever tries to send a body and says whether it was accepted.
+fn fill_with<K>(selector: &mut Selector<K>, mut try_send: impl FnMut(&[u8]) -> bool) -> u32
+where
+    K: Clone + Eq + std::hash::Hash,
+{
     let mut sent = 0;
     let body = vec![0; 100_000];
     // Where connections are, room comes for as long as the kernel takes something.
@@ -77,7 +102,7 @@ fn fill(push: &mut PushSocket, selector: &mut Selector<&str>) -> u32 {
         .unwrap()
         .is_empty()
     {
-        while push.try_send(&body[..]).is_ok() {
+        while try_send(&body) {
             sent += 1;
         }
     }
@@ -438,28 +463,12 @@ on_every_transport! {
     }
 
     fn a_publisher_that_waits_for_slow_subscribers_is_ready_when_they_have_room(transport) {
-        let context = Context::new();
-        let mut publisher = PubSocket::builder(&context)
-            .send_hwm(1)
-            .slow_subscriber(SlowSubscriber::Block(DEADLINE))
-            .build()
-            .unwrap();
-        let endpoint = publisher.bind(transport.wildcard()).unwrap();
-        let mut subscriber = SubSocket::builder(&context).receive_hwm(1).build().unwrap();
-        subscriber.connect(&endpoint).unwrap();
-        subscriber.subscribe("").unwrap();
-        publisher.wait_for_subscribers(1, DEADLINE).unwrap();
+        let (publisher, mut subscriber) = slow_subscriber(transport);
         let mut publisher = publisher.into_shared();
         let mut selector = Selector::new();
         selector.send((), &mut publisher).unwrap();
         let fd = publisher.send_ready_fd().unwrap();
-        let mut sent = 0;
-        let body = vec![0; 100_000];
-        while !selector.wait_timeout(Duration::from_millis(200)).unwrap().is_empty() {
-            while publisher.try_send(&body[..]).is_ok() {
-                sent += 1;
-            }
-        }
+        let sent = fill_with(&mut selector, |body| publisher.try_send(body).is_ok());
         assert!(!is_readable(&fd));
         for _ in 0..sent {
             receive(&mut subscriber);
@@ -467,6 +476,47 @@ on_every_transport! {
         assert_eq!(select(&mut selector), [()]);
         assert!(is_readable(&fd));
         publisher.try_send("room").unwrap();
+    }
+
+    fn a_publisher_is_ready_when_the_slow_subscriber_wants_no_more(transport) {
+        let (mut publisher, mut subscriber) = slow_subscriber(transport);
+        let mut selector = Selector::new();
+        selector.send((), &mut publisher).unwrap();
+        let fd = publisher.send_ready_fd().unwrap();
+        fill_with(&mut selector, |body| publisher.try_send(body).is_ok());
+        assert!(!is_readable(&fd));
+        subscriber.unsubscribe("").unwrap();
+        assert_eq!(select(&mut selector), [()]);
+        wait_readable(&fd);
+        assert_eq!(publisher.try_send("to nobody").unwrap().matched, 0);
+    }
+
+    /// What subscribers say is received by the same socket, whose two directions are waited for apart.
+    fn an_xpub_hears_that_it_can_send_and_that_it_can_receive(transport) {
+        let context = Context::new();
+        let builder = XPubSocket::builder(&context);
+        let builder = builder.send_hwm(1).slow_subscriber(SlowSubscriber::Block(DEADLINE));
+        let mut publisher = builder.build().unwrap();
+        let endpoint = publisher.bind(transport.wildcard()).unwrap();
+        let mut subscriber = SubSocket::builder(&context).receive_hwm(1).build().unwrap();
+        subscriber.connect(&endpoint).unwrap();
+        subscriber.subscribe("").unwrap();
+        assert_eq!(Upstream::of(&receive(&mut publisher)), Upstream::Subscribe(b""));
+        let mut selector = Selector::new();
+        selector.send('s', &mut publisher).unwrap();
+        fill_with(&mut selector, |body| publisher.try_send(body).is_ok());
+        selector.receive('r', &mut publisher).unwrap();
+        assert!(selector.try_wait().unwrap().is_empty());
+
+        subscriber.unsubscribe("").unwrap();
+        let mut ready = HashSet::new();
+        wait_until("both directions are ready", || {
+            ready.extend(select(&mut selector));
+            ready.len() == 2
+        });
+        assert_eq!(publisher.try_send("to nobody").unwrap().matched, 0);
+        assert_eq!(Upstream::of(&receive(&mut publisher)), Upstream::Unsubscribe(b""));
+        assert_eq!(select(&mut selector), ['s']);
     }
 
     fn the_parts_of_a_socket_are_waited_for_apart(transport) {
@@ -880,6 +930,33 @@ fn a_selector_that_is_dropped_is_forgotten_and_so_is_what_was_removed() {
         assert_eq!(select(&mut kept), [()]);
         assert_eq!(receive_number(&mut pull), 1);
         assert_eq!(kept.try_wait().unwrap(), []);
+    });
+}
+
+#[test]
+fn a_reply_out_of_turn_has_nothing_to_wait_for() {
+    with_deadline(|| {
+        let context = Context::new();
+        let mut rep = RepSocket::builder(&context).send_hwm(1).build().unwrap();
+        rep.bind("inproc://found-early").unwrap();
+        let mut dealer = DealerSocket::new(&context);
+        dealer.connect("inproc://found-early").unwrap();
+        // Who waits for requests by a descriptor has the next one found early.
+        let _fd = rep.recv_ready_fd().unwrap();
+        for request in ["first", "second"] {
+            send(&mut dealer, ["", request]);
+        }
+        receive(&mut rep);
+        assert!(poll_once(pin!(rep.send_ready())).is_ready());
+        rep.try_send("to the first").unwrap();
+        // The peer has no room now, but it is not the turn for a reply.
+        assert!(poll_once(pin!(rep.send_ready())).is_ready());
+        assert!(matches!(rep.try_send("reply"), Err(TrySendError::WrongState(_))));
+        receive(&mut rep);
+        assert!(poll_once(pin!(rep.send_ready())).is_pending());
+        receive(&mut dealer);
+        assert!(poll_once(pin!(rep.send_ready())).is_ready());
+        rep.try_send("to the second").unwrap();
     });
 }
 

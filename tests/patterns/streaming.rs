@@ -2,7 +2,8 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::task::{Context as TaskContext, Poll, Waker};
+use std::sync::{Arc, mpsc};
+use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::thread;
 use std::time::Instant;
 
@@ -50,6 +51,15 @@ fn pair(transport: Transport, send_hwm: u32) -> (PushSocket, PullSocket) {
     let mut push = PushSocket::builder(&context).send_hwm(send_hwm).build().unwrap();
     push.connect(&endpoint).unwrap();
     (push, pull)
+}
+
+/// Says so when it is woken.
+struct Tell(mpsc::Sender<()>);
+
+impl Wake for Tell {
+    fn wake(self: Arc<Self>) {
+        let _ = self.0.send(());
+    }
 }
 
 on_every_executor! {
@@ -467,6 +477,23 @@ on_every_wire! {
         }
         let message = listener.join().unwrap().unwrap().unwrap();
         assert_eq!(Upstream::of(&message), Upstream::Unsubscribe(b"topic"));
+    }
+
+    /// Other calls between two polls take nothing from the task that waits.
+    fn who_polled_a_stream_is_woken_although_the_socket_was_asked_for_its_counts(transport) {
+        let (mut push, mut pull) = pair(transport, 10);
+        // The connection is made and seen, so that nothing but the message is news.
+        send_number(&mut push, 0);
+        receive_number(&mut pull);
+        let (woken, wakes) = mpsc::channel();
+        let waker = Waker::from(Arc::new(Tell(woken)));
+        let mut task = TaskContext::from_waker(&waker);
+        let pending = Pin::new(&mut pull).poll_next(&mut task);
+        assert!(pending.is_pending());
+        assert_eq!(pull.stats().received.taken, 1);
+        send_number(&mut push, 1);
+        wakes.recv_timeout(DEADLINE).expect("the task is woken");
+        assert_eq!(receive_number(&mut pull), 1);
     }
 
     /// A peer that goes while its message waits is an error that gives the message back.
