@@ -83,7 +83,8 @@ pub use crate::{
     socket::pair::{PairReceiver, PairSender, PairSocket},
     socket::pipeline::{PullSocket, PushSocket},
     socket::pubsub::{PubSocket, SubSocket},
-    socket::reqrep::{RepSocket, ReqSocket, Request},
+    socket::rep::{RepSocket, Request},
+    socket::req::ReqSocket,
     socket::router::{
         DealerReceiver, DealerSender, DealerSocket, RouterReceiver, RouterSender, RouterSocket,
     },

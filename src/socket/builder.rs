@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::pubsub::SubSocket;
-use super::reqrep::ReqSocket;
+use super::req::ReqSocket;
 use super::router::RouterSocket;
 use super::xpubsub::XPubSocket;
 use crate::context::Context;

@@ -17,7 +17,7 @@
 //! | [`pipeline`] | PUSH and PULL |
 //! | [`pair`] | PAIR |
 //! | [`pubsub`], [`xpubsub`] | PUB and SUB, and those that see subscriptions: XPUB and XSUB |
-//! | [`reqrep`] | REQ and REP |
+//! | [`req`], [`rep`] | REQ and REP |
 //! | [`router`] | DEALER and ROUTER |
 
 pub(crate) mod builder;
@@ -34,7 +34,8 @@ pub(crate) mod passing;
 pub(crate) mod pipeline;
 pub(crate) mod pubsub;
 pub(crate) mod receive_half;
-pub(crate) mod reqrep;
+pub(crate) mod rep;
+pub(crate) mod req;
 pub(crate) mod router;
 pub(crate) mod send_half;
 pub(crate) mod shared;
