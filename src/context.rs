@@ -12,6 +12,7 @@ use crate::error::OptionError;
 use crate::mailbox::{Over, SocketId, SocketLink, ToReactor, ToSocket};
 use crate::monitor::Reason;
 use crate::pipe::PipeId;
+use crate::pipe::inbox::hold_wakes;
 use crate::pipe::quota::Quota;
 use crate::pipe::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::reactor::{IoHandle, Reactor};
@@ -298,6 +299,15 @@ impl Inner {
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         Ok(Some(threads[turn % threads.len()].handle.clone()))
+    }
+
+    /// Does something unless the context was shut down; what it gives to I/O threads or names comes before a shutdown then,
+    /// which sees to it.
+    pub(crate) fn unless_shut<T>(&self, action: impl FnOnce() -> T) -> Option<T> {
+        // Called without the lock: a waker is anybody's code.
+        let _held = hold_wakes();
+        let _threads = lock(&self.threads);
+        (!self.is_shut()).then(action)
     }
 
     /// Starts all I/O threads, or none.

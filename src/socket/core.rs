@@ -97,7 +97,8 @@ impl SocketCore {
             _ if self.context.is_forked() => return Err(BindError::Forked),
             _ if self.context.is_shut() => return Err(BindError::Closed),
             Endpoint::Inproc(name) => {
-                inproc::bind(&self.context.inproc, &self.link, &name)?;
+                let bound = || inproc::bind(&self.context.inproc, &self.link, &name);
+                self.context.unless_shut(bound).ok_or(BindError::Closed)??;
                 (Endpoint::Inproc(name), None)
             }
             endpoint => {
@@ -107,11 +108,13 @@ impl SocketCore {
                     return Err(BindError::IoThreadDied);
                 }
                 let (listener, resolved) = Listener::bind(&endpoint, self.link.options.backlog)?;
-                io.post(ToReactor::Listen {
+                let listen = ToReactor::Listen {
                     socket: self.link.clone(),
                     listener,
                     endpoint: resolved.clone(),
-                });
+                };
+                let posted = self.context.unless_shut(|| io.post(listen));
+                posted.ok_or(BindError::Closed)?;
                 (resolved, Some(io))
             }
         };
@@ -175,7 +178,10 @@ impl SocketCore {
             return Err(ConnectError::Closed);
         }
         if let Endpoint::Inproc(address) = endpoint {
-            inproc::connect(&self.context.inproc, &self.link, address, pipe, name)?;
+            let connected = || inproc::connect(&self.context.inproc, &self.link, address, pipe, name);
+            self.context
+                .unless_shut(connected)
+                .ok_or(ConnectError::Closed)??;
             return Ok(None);
         }
         let io = self.context.io().map_err(ConnectError::IoThread)?;
@@ -183,7 +189,8 @@ impl SocketCore {
         if io.is_dead() {
             return Err(ConnectError::IoThreadDied);
         }
-        self.dial_wire(endpoint, pipe, name, &io);
+        let dialed = || self.dial_wire(endpoint, pipe, name, &io);
+        self.context.unless_shut(dialed).ok_or(ConnectError::Closed)?;
         Ok(Some(io))
     }
 
