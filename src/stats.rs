@@ -7,6 +7,10 @@ use std::time::Instant;
 use crate::SocketType;
 use crate::monitor::Connection;
 
+/// Whether what only statistics want is counted. It always is: without it, the bench that measures its cost has something to
+/// compare with.
+pub(crate) const COUNTS: bool = !cfg!(zerowire_uncounted);
+
 /// What became of a socket's messages since it was made, as it stands at this moment.
 ///
 /// The numbers add up, always:

@@ -240,17 +240,19 @@ impl<T> Segment<T> {
         self.slots[at].with_mut(|slot| unsafe { (*slot).write(element) });
     }
 
-    /// Moves one element out.
+    /// Moves one element out, after it was shown where it lies.
     ///
     /// # Safety
     /// - The slot is initialised, the caller has seen it published (or is the producer and it is not), and nobody takes
     ///   or reads it again.
-    #[inline]
-    unsafe fn move_out(&self, at: usize) -> T {
-        // SAFETY: published slots are no longer written.
-        let slot = self.slots[at].with(|slot| unsafe { ptr::read(slot) });
-        // SAFETY: published slots are initialised.
-        unsafe { slot.assume_init() }
+    #[inline(always)]
+    unsafe fn move_out(&self, at: usize, see: impl FnOnce(&T)) -> T {
+        self.slots[at].with(|slot| {
+            // SAFETY: published slots are initialised and no longer written.
+            see(unsafe { (*slot).assume_init_ref() });
+            // SAFETY: as above, and it is not read again.
+            unsafe { (*slot).assume_init_read() }
+        })
     }
 }
 
@@ -356,7 +358,7 @@ impl<T> Drop for Link<T> {
             if std::mem::needs_drop::<T>() {
                 for slot in at..end {
                     // SAFETY: published and not yet moved out; the segment is freed right after.
-                    let element = unsafe { owned.move_out(slot) };
+                    let element = unsafe { owned.move_out(slot, |_| {}) };
                     self.give_back_bytes(self.weigh(&element));
                 }
             }
@@ -779,6 +781,12 @@ impl<T> Consumer<T> {
     /// Takes one element that [`refill`](Self::refill) has found.
     #[inline]
     pub(crate) fn take(&mut self) -> T {
+        self.take_seen(|_| {})
+    }
+
+    /// As [`take`](Self::take), and shows the element where it lies, before it is moved.
+    #[inline(always)]
+    pub(crate) fn take_seen(&mut self, see: impl FnOnce(&T)) -> T {
         assert!(self.at < published(self.word), "an element was found");
         if self.charges {
             self.give_back_element();
@@ -786,7 +794,7 @@ impl<T> Consumer<T> {
         let at = self.at;
         self.at += 1;
         // SAFETY: `segment` is valid, `at` was below the published length, and has moved on for good.
-        unsafe { self.current().move_out(at) }
+        unsafe { self.current().move_out(at, see) }
     }
 
     /// Gives back what the next element, which is there, is charged.
@@ -796,17 +804,6 @@ impl<T> Consumer<T> {
         if let [element] = unsafe { self.current().slice(self.at, self.at + 1) } {
             self.link.give_back_bytes(self.link.weigh(element));
         }
-    }
-
-    /// As [`take`](Self::take), and shows the element where it lies, before it is moved.
-    #[inline(always)]
-    pub(crate) fn take_seen(&mut self, see: impl FnOnce(&T)) -> T {
-        assert!(self.at < published(self.word), "an element was found");
-        // SAFETY: `segment` is valid and freed only by `&mut self`; the element is published and not taken.
-        if let [element] = unsafe { self.current().slice(self.at, self.at + 1) } {
-            see(element);
-        }
-        self.take()
     }
 
     /// Elements that lie ready in one piece: empty only if nothing is published.
@@ -942,7 +939,7 @@ fn drop_elements<T>(segment: &Segment<T>, from: usize, to: usize) {
     if std::mem::needs_drop::<T>() {
         for slot in from..to {
             // SAFETY: the caller, the producer, has written these slots, has not published them, and forgets them now.
-            drop(unsafe { segment.move_out(slot) });
+            drop(unsafe { segment.move_out(slot, |_| {}) });
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::pipe::inbox::{Inbox, Watching};
 use crate::pipe::latest;
 use crate::routing::fair_queue::FairQueue;
 use crate::routing::topics::Topics;
-use crate::stats::Received;
+use crate::stats::{COUNTS, Received};
 
 pub(crate) struct ReceiveHalf {
     /// Keeps the I/O threads alive.
@@ -42,8 +42,10 @@ pub(crate) struct ReceiveHalf {
     held: Option<Message>,
     /// Peers that are gone, and connections that are: kept for sockets that ask for them.
     departures: Option<Vec<Departure>>,
-    /// The counts that no pipe keeps.
+    /// The counts that no pipe keeps, and those of pipes that are gone. `taken` is what was taken from those; how many of these
+    /// and of the others' messages the application did not get is in `withheld`: so taking a message counts nothing twice.
     tally: Received,
+    withheld: u64,
     /// Nothing comes or goes any more, for this reason.
     over: Option<Over>,
     patience: park::Patience,
@@ -130,6 +132,7 @@ impl ReceiveHalf {
             held: None,
             departures: None,
             tally: Received::default(),
+            withheld: 0,
             over: None,
             patience: park::Patience::default(),
             gathering: park::Gathering::default(),
@@ -209,7 +212,6 @@ impl ReceiveHalf {
     fn take_next(&mut self) -> Message {
         let key = self.queue.current().expect("a peer was found ready");
         self.queue.advance();
-        self.tally.taken += 1;
         self.pipes[key].pipe.take_counted(&mut self.tally.taken_bytes)
     }
 
@@ -218,22 +220,18 @@ impl ReceiveHalf {
         if self.gauge.is_read() {
             return self.take_and_measure();
         }
-        if let Some(message) = self.held.take() {
-            self.tally.take(&message);
-            return message;
-        }
-        self.take_next()
+        self.take_held().unwrap_or_else(|| self.take_next())
+    }
+
+    fn take_held(&mut self) -> Option<Message> {
+        let message = self.held.take()?;
+        count(&mut self.tally.taken_bytes, &message);
+        Some(message)
     }
 
     #[cold]
     fn take_and_measure(&mut self) -> Message {
-        let message = match self.held.take() {
-            Some(message) => {
-                self.tally.take(&message);
-                message
-            }
-            None => self.take_next(),
-        };
+        let message = self.take_held().unwrap_or_else(|| self.take_next());
         self.measure();
         message
     }
@@ -301,7 +299,6 @@ impl ReceiveHalf {
     /// Takes note that frames of the peer whose turn it was were taken.
     pub(crate) fn took_frames(&mut self, run: Run) {
         self.queue.advance();
-        self.tally.taken += u64::from(run.messages);
         self.tally.taken_bytes += run.bytes;
     }
 
@@ -347,20 +344,14 @@ impl ReceiveHalf {
         let pipe = &mut self.pipes[key].pipe;
         if self.conflate {
             let mut message = pipe.take();
+            let mut replaced = 0;
             while pipe.is_filled() {
                 message = pipe.take();
-                self.tally.discarded.replaced += 1;
+                replaced += 1;
             }
-            if self
-                .filter
-                .as_ref()
-                .is_none_or(|filter| filter.passes(message.as_bytes()))
-            {
-                self.held = Some(message);
-            } else {
-                self.tally.discarded.filtered += 1;
-            }
-            self.queue.advance();
+            self.tally.discarded.replaced += replaced;
+            self.withheld += replaced;
+            self.hold_or_drop(message);
             return self.held.is_some();
         }
         let Some(filter) = &self.filter else {
@@ -370,19 +361,32 @@ impl ReceiveHalf {
             Some(part) if filter.passes(part) => return true,
             Some(_) => {
                 drop(pipe.take());
-                self.tally.discarded.filtered += 1;
+                self.filtered();
             }
             None => {
                 let message = pipe.take();
-                if filter.passes(message.as_bytes()) {
-                    self.held = Some(message);
-                } else {
-                    self.tally.discarded.filtered += 1;
-                }
+                self.hold_or_drop(message);
             }
         }
-        self.queue.advance();
         self.held.is_some()
+    }
+
+    /// Keeps a message of the current peer for the application, if it passes the filter.
+    fn hold_or_drop(&mut self, message: Message) {
+        let filter = self.filter.as_ref();
+        if filter.is_none_or(|filter| filter.passes(message.as_bytes())) {
+            self.held = Some(message);
+            self.queue.advance();
+        } else {
+            self.filtered();
+        }
+    }
+
+    /// Takes note that a message of the current peer did not pass the filter.
+    fn filtered(&mut self) {
+        self.tally.discarded.filtered += 1;
+        self.withheld += 1;
+        self.queue.advance();
     }
 
     /// Waits for a peer that has a message, until the deadline.
@@ -483,16 +487,18 @@ impl ReceiveHalf {
         if self.queue.len() != 1 {
             return;
         }
-        for _ in 0..self.gathering.pauses(self.tally.taken) {
+        let Some(key) = self.queue.current() else {
+            return;
+        };
+        let pipe = &mut self.pipes[key].pipe;
+        for _ in 0..self.gathering.pauses(pipe.counts().taken) {
             std::hint::spin_loop();
         }
-        if let Some(key) = self.queue.current() {
-            for _ in 0..SPINS {
-                if self.pipes[key].pipe.is_filled() || self.inbox.is_filled() {
-                    return;
-                }
-                std::hint::spin_loop();
+        for _ in 0..SPINS {
+            if pipe.is_filled() || self.inbox.is_filled() {
+                return;
             }
+            std::hint::spin_loop();
         }
     }
 
@@ -553,8 +559,7 @@ impl ReceiveHalf {
 
     /// Takes the next of these messages, from one peer after the other, and says what a ROUTER calls that.
     pub(crate) fn take_arrived(&mut self, arrived: &mut Arrived) -> Option<(Option<PeerId>, Message)> {
-        if let Some(message) = self.held.take() {
-            self.tally.take(&message);
+        if let Some(message) = self.take_held() {
             return Some((None, message));
         }
         while let Some((key, left)) = arrived.0.last_mut() {
@@ -570,9 +575,10 @@ impl ReceiveHalf {
             let message = entry.pipe.take();
             if self.conflate && *left > 0 && entry.pipe.is_filled() {
                 self.tally.discarded.replaced += 1;
+                self.withheld += 1;
                 continue;
             }
-            self.tally.take(&message);
+            count(&mut self.tally.taken_bytes, &message);
             return Some((entry.name.clone(), message));
         }
         None
@@ -587,15 +593,16 @@ impl ReceiveHalf {
                 }
                 drop(self.pipes[key].pipe.take());
                 self.tally.discarded.unwanted += 1;
+                self.withheld += 1;
             }
         }
     }
 
     /// Takes note that a message of so many bytes which was taken is not for the application.
     pub(crate) fn discard(&mut self, bytes: usize) {
-        self.tally.taken -= 1;
         self.tally.taken_bytes -= bytes as u64;
         self.tally.discarded.unwanted += 1;
+        self.withheld += 1;
     }
 
     /// What became of the messages of each peer that is listed.
@@ -612,9 +619,11 @@ impl ReceiveHalf {
         for (_, entry) in &self.pipes {
             let counts = entry.pipe.counts();
             received.received += counts.handed;
+            received.taken += counts.taken;
             received.waiting += counts.waiting();
             received.discarded.replaced += counts.replaced;
         }
+        received.taken -= self.withheld + u64::from(self.held.is_some());
         debug_assert!(received.adds_up(), "{received:?}");
         received
     }
@@ -641,6 +650,7 @@ impl ReceiveHalf {
         let pipe = self.pipes.remove(key).pipe;
         let counts = pipe.counts();
         self.tally.received += counts.handed;
+        self.tally.taken += counts.taken;
         self.tally.discarded.replaced += counts.replaced;
         self.tally.discarded.unwanted += counts.waiting();
         let pipe = pipe.id();
@@ -671,12 +681,11 @@ impl Drop for ReceiveHalf {
     }
 }
 
-impl Received {
-    /// Counts a message that the application gets.
-    #[inline]
-    fn take(&mut self, message: &Message) {
-        self.taken += 1;
-        self.taken_bytes += message.total_bytes() as u64;
+/// Counts the bytes of a message that the application gets.
+#[inline(always)]
+fn count(bytes: &mut u64, message: &Message) {
+    if COUNTS {
+        *bytes += message.total_bytes() as u64;
     }
 }
 
@@ -731,12 +740,10 @@ impl Pipe {
     fn take_counted(&mut self, bytes: &mut u64) -> Message {
         if let Pipe::Inproc(pipe) = self {
             pipe.took_message();
-            return pipe
-                .chain()
-                .take_seen(|message| *bytes += message.total_bytes() as u64);
+            return pipe.chain().take_seen(|message| count(bytes, message));
         }
         let message = self.take();
-        *bytes += message.total_bytes() as u64;
+        count(bytes, &message);
         message
     }
 

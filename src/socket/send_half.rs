@@ -25,7 +25,7 @@ use crate::pipe::latest;
 use crate::pipe::outbound::{Sender, fence_after_fan_out};
 use crate::pipe::recycle::Spares;
 use crate::routing::load_balancer::LoadBalancer;
-use crate::stats::Sent;
+use crate::stats::{COUNTS, Sent};
 
 pub(crate) struct SendHalf<R: Route> {
     /// Keeps the I/O threads alive.
@@ -175,21 +175,18 @@ impl<R: Route> SendHalf<R> {
         match &mut self.pipes[key].pipe {
             Pipe::Wire(pipe) => {
                 if pipe.has_room() || pipe.wait_for_room() {
-                    self.tally.accepted += 1;
-                    self.tally.accepted_bytes += bytes as u64;
+                    self.tally.take(1, bytes);
                     if framing::send(pipe, &message, &mut self.byte_spares) {
                         return Ok(());
                     }
                     // News of the end is in the inbox, or on its way to it.
-                    self.tally.accepted -= 1;
-                    self.tally.accepted_bytes -= bytes as u64;
+                    self.tally.take_back(bytes);
                     return Err(message);
                 }
             }
             Pipe::Inproc(pipe) => {
                 if pipe.has_room() || pipe.wait_for_room() {
-                    self.tally.accepted += 1;
-                    self.tally.accepted_bytes += bytes as u64;
+                    self.tally.take(1, bytes);
                     pipe.push(message, &mut self.message_spares);
                     return Ok(());
                 }
@@ -627,10 +624,21 @@ impl<R: Route> Drop for SendHalf<R> {
 
 impl Sent {
     /// Counts a message that was accepted for so many peers.
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, peers: usize, bytes: usize) {
-        self.accepted += peers as u64;
-        self.accepted_bytes += (peers * bytes) as u64;
+        if COUNTS {
+            self.accepted += peers as u64;
+            self.accepted_bytes += (peers * bytes) as u64;
+        }
+    }
+
+    /// A message was not accepted after all.
+    #[cold]
+    fn take_back(&mut self, bytes: usize) {
+        if COUNTS {
+            self.accepted -= 1;
+            self.accepted_bytes -= bytes as u64;
+        }
     }
 
     /// Counts what became of the messages of a pipe that is dropped.
