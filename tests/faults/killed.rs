@@ -84,6 +84,28 @@ on_every_wire! {
         assert!(got[1].len() + got[2].len() > COUNT as usize / 2, "the others go on");
     }
 
+    /// What waited for a worker that dies is gone with it, and counted.
+    fn what_waits_for_a_worker_that_is_killed_is_counted_as_lost(transport) {
+        const HWM: u32 = 10;
+        let mut push = PushSocket::builder(&Context::new()).send_hwm(HWM).send_buffer(128 << 10).build().unwrap();
+        let monitor = push.monitor();
+        let endpoint = push.bind(transport.wildcard()).unwrap();
+        let mut worker = Process::start(format!("pull {endpoint}"));
+        wait_for_handshake(&monitor);
+        // It takes nothing any more, not even into the kernel.
+        worker.stop();
+        let mut accepted = 0;
+        while let Ok(()) = push.send_timeout(vec![7; 10_000], Duration::from_millis(100)) {
+            accepted += 1;
+        }
+        worker.kill();
+        wait_for_death(&monitor);
+        wait_until("it is counted", || push.stats().sent.peers == 0);
+        let sent = checked(push.stats()).sent;
+        assert_eq!((sent.accepted, sent.waiting), (accepted, 0));
+        assert_eq!((sent.dropped.peer_gone, sent.dropped.total()), (HWM.into(), HWM.into()));
+    }
+
     /// Whoever waits for a reply is told at once that it will not come, and can ask the next server.
     fn a_request_to_a_server_that_is_killed_fails_at_once(transport) {
         let context = Context::new();
