@@ -95,7 +95,7 @@ on_every_wire! {
         // It takes nothing any more, not even into the kernel.
         worker.stop();
         let mut accepted = 0;
-        while let Ok(()) = push.send_timeout(vec![7; 10_000], Duration::from_millis(100)) {
+        while let Ok(()) = push.send_timeout(vec![7; 10_000], Duration::from_millis(500)) {
             accepted += 1;
         }
         worker.kill();

@@ -36,7 +36,7 @@ on_every_wire! {
         let mut got = [const { Vec::new() }; 2];
         let mut count = 0;
         workers[0].stop();
-        // The other one does the work, for long after the stopped one is full.
+        // The other one does the work.
         while got[1].len() < 300 {
             send(&mut push, body(count));
             count += 1;
@@ -47,12 +47,20 @@ on_every_wire! {
             waiting.sort();
             waiting
         };
-        wait_until("the one that runs has taken all", || waiting(&mut push) == [0, HWM.into()]);
+        wait_until("the stopped one is full, and the other has taken all", || {
+            let waiting = waiting(&mut push);
+            if waiting[0] == 0 && waiting[1] < HWM.into() {
+                send(&mut push, body(count));
+                count += 1;
+            }
+            got[1].extend(workers[1].numbers_so_far());
+            waiting == [0, HWM.into()]
+        });
         assert_eq!(workers[0].numbers_so_far().count(), 0);
 
         // Now both: nobody is there to take anything.
         workers[1].stop();
-        while let Ok(()) = push.send_timeout(body(count), Duration::from_millis(100)) {
+        while let Ok(()) = push.send_timeout(body(count), Duration::from_millis(500)) {
             count += 1;
         }
         assert_eq!(waiting(&mut push), [u64::from(HWM); 2]);
