@@ -66,7 +66,8 @@ on_every_wire! {
 
 /// Two sockets, of which one has dialed. What they send each other is numbered.
 trait Talk: Sized {
-    fn new() -> Self;
+    /// They ask for a sign of life when nothing has come for so long.
+    fn new(interval: Duration) -> Self;
     /// The listener is at this endpoint.
     fn bind(&mut self, transport: Transport) -> String;
     fn connect(&mut self, relay: &str);
@@ -99,7 +100,7 @@ fn break_everywhere<T: Talk>(transport: Transport, what: fn(Way, usize) -> Plan)
 
 /// The same for some of the bytes, with the same two sockets.
 fn break_in_turn<T: Talk>(transport: Transport, plans: &[Plan]) {
-    let mut talk = T::new();
+    let mut talk = T::new(EAGER);
     let target = talk.bind(transport);
     let relay = Relay::start(transport, &target, plans.to_vec());
     talk.connect(relay.endpoint());
@@ -131,7 +132,9 @@ fn break_in_turn<T: Talk>(transport: Transport, plans: &[Plan]) {
 
 /// The same on one connection of which every byte comes alone.
 fn take_apart<T: Talk>(transport: Transport) {
-    let mut talk = T::new();
+    /// A PING must not take longer on its way than until the next one.
+    const PATIENT: Duration = Duration::from_millis(500);
+    let mut talk = T::new(PATIENT);
     let target = talk.bind(transport);
     let relay = Relay::start(transport, &target, vec![Plan::Split]);
     talk.connect(relay.endpoint());
@@ -149,7 +152,7 @@ fn take_apart<T: Talk>(transport: Transport) {
 
 /// One plan for each byte of a conversation that nothing happens to, in each direction.
 fn plans<T: Talk>(transport: Transport, what: fn(Way, usize) -> Plan) -> Vec<Plan> {
-    let mut talk = T::new();
+    let mut talk = T::new(EAGER);
     let target = talk.bind(transport);
     let relay = Relay::start(transport, &target, Vec::new());
     talk.connect(relay.endpoint());
@@ -325,18 +328,20 @@ fn hear(message: &Message) -> u32 {
 
 const TOPIC: &[u8] = b"a topic ";
 
-/// Tries again soon, and asks for a sign of life as soon as it is quiet.
-fn eager<S: Socket>(builder: Builder<S>) -> S {
+/// Tries again soon.
+fn eager<S: Socket>(builder: Builder<S>, interval: Duration) -> S {
     let builder = builder
         .reconnect_min(Duration::from_millis(1))
         .reconnect_max(Duration::from_millis(4));
     builder
-        .heartbeat(Duration::from_millis(4))
+        .heartbeat(interval)
         .heartbeat_timeout(DEADLINE)
         .build()
         .unwrap()
 }
 
+/// Asks for a sign of life as soon as it is quiet.
+const EAGER: Duration = Duration::from_millis(4);
 /// How long to wait for what may not come.
 const MOMENT: Duration = Duration::from_micros(500);
 
@@ -348,10 +353,10 @@ struct Pipeline {
 }
 
 impl Talk for Pipeline {
-    fn new() -> Pipeline {
+    fn new(interval: Duration) -> Pipeline {
         Pipeline {
-            push: eager(PushSocket::builder(&Context::new())),
-            pull: eager(PullSocket::builder(&Context::new())),
+            push: eager(PushSocket::builder(&Context::new()), interval),
+            pull: eager(PullSocket::builder(&Context::new()), interval),
             next: 0,
             heard: Vec::new(),
         }
@@ -411,13 +416,13 @@ struct Subscription {
 }
 
 impl Talk for Subscription {
-    fn new() -> Subscription {
-        let mut subscriber = eager(SubSocket::builder(&Context::new()));
+    fn new(interval: Duration) -> Subscription {
+        let mut subscriber = eager(SubSocket::builder(&Context::new()), interval);
         for topic in [TOPIC, b"another topic"] {
             subscriber.subscribe(topic).unwrap();
         }
         Subscription {
-            publisher: eager(PubSocket::builder(&Context::new())),
+            publisher: eager(PubSocket::builder(&Context::new()), interval),
             subscriber,
             next: 0,
             queued: None,
@@ -479,10 +484,10 @@ struct Requests {
 }
 
 impl Talk for Requests {
-    fn new() -> Requests {
+    fn new(interval: Duration) -> Requests {
         Requests {
-            req: eager(ReqSocket::builder(&Context::new())),
-            rep: eager(RepSocket::builder(&Context::new())),
+            req: eager(ReqSocket::builder(&Context::new()), interval),
+            rep: eager(RepSocket::builder(&Context::new()), interval),
             next: 0,
             asked: Vec::new(),
             answered: Vec::new(),

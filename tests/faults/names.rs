@@ -8,8 +8,8 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::thread;
 use std::time::Duration;
+use std::{slice, thread};
 
 use socket2::{Domain, Socket, Type};
 use zerowire::{Context, Event, Reason, ReqSocket};
@@ -109,7 +109,7 @@ fn a_name_that_moves_is_followed() {
             client.says(&format!("lost {address}"));
             client.says("again");
             // The other server is there, but as yet the name is not.
-            assert_eq!(Attempt::of(&client), Attempt::in_vain(&[address.clone()]));
+            assert_eq!(Attempt::of(&client), Attempt::in_vain(slice::from_ref(address)));
         }
     });
 }

@@ -69,7 +69,7 @@ fn a_host_that_cannot_be_reached_is_given_up_until_it_can() {
             wait_until("the host is given up", || {
                 // Before that, silence would mean nothing. Should the answers have been to earlier PINGs, it gets another
                 // chance.
-                is_answered(&mut dealer);
+                wait_until_answered(&mut dealer);
                 cable.set("down");
                 let patience = Instant::now() + 3 * TIMEOUT;
                 loop {
@@ -104,7 +104,7 @@ fn exchange(dealer: &mut Process, router: &Process, text: &str) {
 }
 
 /// Waits until PINGs of this process have been answered.
-fn is_answered(dealer: &mut Process) {
+fn wait_until_answered(dealer: &mut Process) {
     dealer.tell("answers");
     while dealer.line() != "answered" {}
 }
