@@ -106,6 +106,26 @@ on_every_wire! {
         assert_eq!((sent.dropped.peer_gone, sent.dropped.total()), (HWM.into(), HWM.into()));
     }
 
+    /// What the kernel had taken from a process that was killed arrives, also if nobody had room for it at that moment.
+    fn what_was_sent_before_a_process_was_killed_arrives(transport) {
+        const COUNT: u32 = 100;
+        let endpoint = transport.fresh();
+        let mut push = Process::start(format!("push {endpoint}"));
+        push.says("bound");
+        let mut pull = PullSocket::builder(&Context::new()).receive_hwm(2).build().unwrap();
+        let monitor = pull.monitor();
+        pull.connect(endpoint.as_str()).unwrap();
+        wait_for_handshake(&monitor);
+        push.tell(&COUNT.to_string());
+        push.says(&format!("{COUNT} = {COUNT} handed over"));
+        push.kill();
+        for number in 0..COUNT {
+            assert_eq!(receive(&mut pull).as_bytes()[..4], number.to_be_bytes());
+        }
+        wait_for_death(&monitor);
+        assert_eq!(checked(pull.stats()).received.taken, COUNT.into());
+    }
+
     /// Whoever waits for a reply is told at once that it will not come, and can ask the next server.
     fn a_request_to_a_server_that_is_killed_fails_at_once(transport) {
         let context = Context::new();
