@@ -8,8 +8,8 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::thread;
 use std::time::Duration;
-use std::{slice, thread};
 
 use socket2::{Domain, Socket, Type};
 use zerowire::{Context, Event, Reason, ReqSocket};
@@ -31,8 +31,10 @@ fn all_addresses_of_a_name_are_tried() {
         machine.resolve_to(&ADDRESSES);
         let addresses = machine.addresses();
         let mut client = machine.start(format!("ask {NAME}"));
+        // Later, one of them may be a server that is just about to die.
         let in_vain = Attempt::of(&client);
-        assert_eq!(in_vain, Attempt::in_vain(&addresses));
+        assert_eq!(in_vain.tried, addresses);
+        assert_eq!(in_vain.failures, [REFUSED; 3]);
         for wanted in [2, 1, 0, 2] {
             let mut server = machine.serve(&addresses[wanted]);
             let last = loop {
@@ -40,10 +42,13 @@ fn all_addresses_of_a_name_are_tried() {
                 if attempt.succeeded {
                     break attempt;
                 }
-                assert_eq!(attempt, Attempt::in_vain(&addresses));
+                assert_eq!(
+                    (&attempt.tried, attempt.failures.len()),
+                    (&addresses, addresses.len())
+                );
             };
             assert_eq!(last.tried, addresses[..=wanted]);
-            assert_eq!(last.failures, vec![REFUSED; wanted]);
+            assert_eq!(last.failures.len(), wanted);
             client.tell("ask");
             client.says("told an answer");
             server.kill();
@@ -109,7 +114,8 @@ fn a_name_that_moves_is_followed() {
             client.says(&format!("lost {address}"));
             client.says("again");
             // The other server is there, but as yet the name is not.
-            assert_eq!(Attempt::of(&client), Attempt::in_vain(slice::from_ref(address)));
+            let in_vain = Attempt::of(&client);
+            assert_eq!((in_vain.tried, in_vain.succeeded), (vec![address.clone()], false));
         }
     });
 }
@@ -166,7 +172,7 @@ fn hosts(addresses: &[&str]) -> String {
 }
 
 /// What a client tells of an attempt to connect, up to a connection or a pause.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 struct Attempt {
     tried: Vec<String>,
     failures: Vec<String>,
@@ -190,15 +196,6 @@ impl Attempt {
             if attempt.succeeded || line == "again" {
                 return attempt;
             }
-        }
-    }
-
-    /// One for which at these addresses nobody was.
-    fn in_vain(addresses: &[String]) -> Attempt {
-        Attempt {
-            tried: addresses.to_vec(),
-            failures: vec![REFUSED.to_owned(); addresses.len()],
-            succeeded: false,
         }
     }
 }
