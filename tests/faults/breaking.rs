@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use zerowire::{
@@ -65,7 +66,8 @@ on_every_wire! {
 
 /// Two sockets, of which one has dialed. What they send each other is numbered.
 trait Talk: Sized {
-    fn new() -> Self;
+    /// They ask for a sign of life when nothing has come for so long.
+    fn new(interval: Duration) -> Self;
     /// The listener is at this endpoint.
     fn bind(&mut self, transport: Transport) -> String;
     fn connect(&mut self, relay: &str);
@@ -86,10 +88,21 @@ trait Talk: Sized {
 /// Plays a conversation as it should be and then once for each of its bytes, either way, on a connection of its own where
 /// something happens at this byte.
 fn break_everywhere<T: Talk>(transport: Transport, what: fn(Way, usize) -> Plan) {
+    /// Who talks is mostly waiting, the longer the more other processes there are.
+    const SIDE_BY_SIDE: usize = 4;
     let plans = plans::<T>(transport, what);
-    let mut talk = T::new();
+    thread::scope(|scope| {
+        for plans in plans.chunks(plans.len().div_ceil(SIDE_BY_SIDE)) {
+            scope.spawn(|| break_in_turn::<T>(transport, plans));
+        }
+    });
+}
+
+/// The same for some of the bytes, with the same two sockets.
+fn break_in_turn<T: Talk>(transport: Transport, plans: &[Plan]) {
+    let mut talk = T::new(EAGER);
     let target = talk.bind(transport);
-    let relay = Relay::start(transport, &target, plans.clone());
+    let relay = Relay::start(transport, &target, plans.to_vec());
     talk.connect(relay.endpoint());
     for (index, plan) in plans.iter().enumerate() {
         let link = relay.link(index);
@@ -107,18 +120,21 @@ fn break_everywhere<T: Talk>(transport: Transport, what: fn(Way, usize) -> Plan)
     // And now it works as if nothing had been.
     let last = relay.link(plans.len());
     converse(&mut talk, &last);
-    last.cut();
+    // Before there is one more, which nobody cuts.
     let links = relay.links();
+    last.cut();
     wait_until("everything has arrived", || {
         talk.listen();
-        links.iter().all(|link| link.is_dry()) && arrived(&talk, &links, what(Way::Up, 0))
+        links.iter().all(|link| link.is_dry()) && arrived(&talk, &links, plans[0])
     });
     check_stats(&mut talk);
 }
 
 /// The same on one connection of which every byte comes alone.
 fn take_apart<T: Talk>(transport: Transport) {
-    let mut talk = T::new();
+    /// A PING must not take longer on its way than until the next one.
+    const PATIENT: Duration = Duration::from_millis(500);
+    let mut talk = T::new(PATIENT);
     let target = talk.bind(transport);
     let relay = Relay::start(transport, &target, vec![Plan::Split]);
     talk.connect(relay.endpoint());
@@ -136,7 +152,7 @@ fn take_apart<T: Talk>(transport: Transport) {
 
 /// One plan for each byte of a conversation that nothing happens to, in each direction.
 fn plans<T: Talk>(transport: Transport, what: fn(Way, usize) -> Plan) -> Vec<Plan> {
-    let mut talk = T::new();
+    let mut talk = T::new(EAGER);
     let target = talk.bind(transport);
     let relay = Relay::start(transport, &target, Vec::new());
     talk.connect(relay.endpoint());
@@ -312,18 +328,20 @@ fn hear(message: &Message) -> u32 {
 
 const TOPIC: &[u8] = b"a topic ";
 
-/// Tries again soon, and asks for a sign of life as soon as it is quiet.
-fn eager<S: Socket>(builder: Builder<S>) -> S {
+/// Tries again soon.
+fn eager<S: Socket>(builder: Builder<S>, interval: Duration) -> S {
     let builder = builder
         .reconnect_min(Duration::from_millis(1))
         .reconnect_max(Duration::from_millis(4));
     builder
-        .heartbeat(Duration::from_millis(4))
+        .heartbeat(interval)
         .heartbeat_timeout(DEADLINE)
         .build()
         .unwrap()
 }
 
+/// Asks for a sign of life as soon as it is quiet.
+const EAGER: Duration = Duration::from_millis(4);
 /// How long to wait for what may not come.
 const MOMENT: Duration = Duration::from_micros(500);
 
@@ -335,10 +353,10 @@ struct Pipeline {
 }
 
 impl Talk for Pipeline {
-    fn new() -> Pipeline {
+    fn new(interval: Duration) -> Pipeline {
         Pipeline {
-            push: eager(PushSocket::builder(&Context::new())),
-            pull: eager(PullSocket::builder(&Context::new())),
+            push: eager(PushSocket::builder(&Context::new()), interval),
+            pull: eager(PullSocket::builder(&Context::new()), interval),
             next: 0,
             heard: Vec::new(),
         }
@@ -398,13 +416,13 @@ struct Subscription {
 }
 
 impl Talk for Subscription {
-    fn new() -> Subscription {
-        let mut subscriber = eager(SubSocket::builder(&Context::new()));
+    fn new(interval: Duration) -> Subscription {
+        let mut subscriber = eager(SubSocket::builder(&Context::new()), interval);
         for topic in [TOPIC, b"another topic"] {
             subscriber.subscribe(topic).unwrap();
         }
         Subscription {
-            publisher: eager(PubSocket::builder(&Context::new())),
+            publisher: eager(PubSocket::builder(&Context::new()), interval),
             subscriber,
             next: 0,
             queued: None,
@@ -466,10 +484,10 @@ struct Requests {
 }
 
 impl Talk for Requests {
-    fn new() -> Requests {
+    fn new(interval: Duration) -> Requests {
         Requests {
-            req: eager(ReqSocket::builder(&Context::new())),
-            rep: eager(RepSocket::builder(&Context::new())),
+            req: eager(ReqSocket::builder(&Context::new()), interval),
+            rep: eager(RepSocket::builder(&Context::new()), interval),
             next: 0,
             asked: Vec::new(),
             answered: Vec::new(),

@@ -84,6 +84,48 @@ on_every_wire! {
         assert!(got[1].len() + got[2].len() > COUNT as usize / 2, "the others go on");
     }
 
+    /// What waited for a worker that dies is gone with it, and counted.
+    fn what_waits_for_a_worker_that_is_killed_is_counted_as_lost(transport) {
+        const HWM: u32 = 10;
+        let mut push = PushSocket::builder(&Context::new()).send_hwm(HWM).send_buffer(128 << 10).build().unwrap();
+        let monitor = push.monitor();
+        let endpoint = push.bind(transport.wildcard()).unwrap();
+        let mut worker = Process::start(format!("pull {endpoint}"));
+        wait_for_handshake(&monitor);
+        // It takes nothing any more, not even into the kernel.
+        worker.stop();
+        let mut accepted = 0;
+        while let Ok(()) = push.send_timeout(vec![7; 10_000], Duration::from_millis(500)) {
+            accepted += 1;
+        }
+        worker.kill();
+        wait_for_death(&monitor);
+        wait_until("it is counted", || push.stats().sent.peers == 0);
+        let sent = checked(push.stats()).sent;
+        assert_eq!((sent.accepted, sent.waiting), (accepted, 0));
+        assert_eq!((sent.dropped.peer_gone, sent.dropped.total()), (HWM.into(), HWM.into()));
+    }
+
+    /// What the kernel had taken from a process that was killed arrives, also if nobody had room for it at that moment.
+    fn what_was_sent_before_a_process_was_killed_arrives(transport) {
+        const COUNT: u32 = 100;
+        let endpoint = transport.fresh();
+        let mut push = Process::start(format!("push {endpoint}"));
+        push.says("bound");
+        let mut pull = PullSocket::builder(&Context::new()).receive_hwm(2).build().unwrap();
+        let monitor = pull.monitor();
+        pull.connect(endpoint.as_str()).unwrap();
+        wait_for_handshake(&monitor);
+        push.tell(&COUNT.to_string());
+        push.says(&format!("{COUNT} = {COUNT} handed over"));
+        push.kill();
+        for number in 0..COUNT {
+            assert_eq!(receive(&mut pull).as_bytes()[..4], number.to_be_bytes());
+        }
+        wait_for_death(&monitor);
+        assert_eq!(checked(pull.stats()).received.taken, COUNT.into());
+    }
+
     /// Whoever waits for a reply is told at once that it will not come, and can ask the next server.
     fn a_request_to_a_server_that_is_killed_fails_at_once(transport) {
         let context = Context::new();

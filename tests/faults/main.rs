@@ -8,6 +8,8 @@
 
 mod breaking;
 mod killed;
+mod names;
+mod namespace;
 mod network;
 mod process;
 mod relay;

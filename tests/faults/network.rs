@@ -4,14 +4,13 @@
 //! over, so nothing is asked of the kernel but namespaces and `veth`. Where those cannot be had, the tests say so and pass.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::Read;
 use std::net::UdpSocket;
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::{SockAddr, Socket, Type};
 
+use crate::namespace::{Namespace, ip, or_skip};
 use crate::process::{Process, say};
 use crate::support::{wait_until, with_deadline};
 
@@ -27,7 +26,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 fn a_slow_line_that_loses_packets_loses_no_messages() {
     with_deadline(|| {
         const COUNT: u32 = 500;
-        let Some(mut network) = Network::set_up() else {
+        let Some(mut network) = or_skip(Network::set_up()) else {
             return;
         };
         let start = Instant::now();
@@ -53,7 +52,7 @@ fn a_slow_line_that_loses_packets_loses_no_messages() {
 #[test]
 fn a_host_that_cannot_be_reached_is_given_up_until_it_can() {
     with_deadline(|| {
-        let Some(network) = Network::set_up() else {
+        let Some(network) = or_skip(Network::set_up()) else {
             return;
         };
         let endpoint = format!("tcp://{}:24242", network.far.address);
@@ -68,9 +67,9 @@ fn a_host_that_cannot_be_reached_is_given_up_until_it_can() {
             exchange(&mut dealer, &router, &format!("round {round}"));
             let before = ends(&mut dealer);
             wait_until("the host is given up", || {
-                // Silence means something from when it has answered a PING behind the last message, which is soon, but is
-                // not seen from outside: if it had not, it gets another chance.
-                std::thread::sleep(10 * INTERVAL);
+                // Before that, silence would mean nothing. Should the answers have been to earlier PINGs, it gets another
+                // chance.
+                wait_until_answered(&mut dealer);
                 cable.set("down");
                 let patience = Instant::now() + 3 * TIMEOUT;
                 loop {
@@ -104,6 +103,12 @@ fn exchange(dealer: &mut Process, router: &Process, text: &str) {
     });
 }
 
+/// Waits until PINGs of this process have been answered.
+fn wait_until_answered(dealer: &mut Process) {
+    dealer.tell("answers");
+    while dealer.line() != "answered" {}
+}
+
 /// How many connections have ended, and why the last one did.
 fn ends(dealer: &mut Process) -> String {
     dealer.tell("ends");
@@ -128,23 +133,8 @@ struct Host {
     address: &'static str,
 }
 
-/// A network namespace, deleted when dropped.
-struct Namespace(String);
-
 impl Network {
-    /// None if this machine has no namespaces for us, which is told.
-    fn set_up() -> Option<Network> {
-        match Network::try_set_up() {
-            Ok(network) => Some(network),
-            Err(reason) => {
-                // Past the test harness, which shows nothing of tests that pass.
-                let _ = writeln!(io::stderr(), "skipped, for want of network namespaces: {reason}");
-                None
-            }
-        }
-    }
-
-    fn try_set_up() -> Result<Network, String> {
+    fn set_up() -> Result<Network, String> {
         let between = Namespace::add("line")?;
         let near = Host {
             namespace: Namespace::add("near")?,
@@ -155,7 +145,7 @@ impl Network {
             address: "198.18.0.2",
         };
         for (host, mac) in [(&near, NEAR), (&far, FAR)] {
-            let (name, line) = (&host.namespace.0, &between.0);
+            let (name, line) = (host.namespace.name(), between.name());
             let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
             let cable = format!("to-{}", host.address.replace('.', "-").replace("198-18-", ""));
             ip(&format!(
@@ -192,43 +182,7 @@ impl Host {
 
     /// Plugs the cable in, or pulls it out.
     fn set(&self, state: &str) {
-        ip(&format!("-n {} link set {CABLE} {state}", self.namespace.0)).unwrap();
-    }
-}
-
-impl Namespace {
-    fn add(what: &str) -> Result<Namespace, String> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("zerowire-{}-{number}-{what}", std::process::id());
-        ip(&format!("netns add {name}"))?;
-        Ok(Namespace(name))
-    }
-
-    fn start(&self, part: String) -> Process {
-        let mut command = Command::new("ip");
-        command
-            .args(["netns", "exec", &self.0])
-            .arg(std::env::current_exe().unwrap());
-        Process::start_by(command, part)
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        let _ = ip(&format!("netns delete {}", self.0));
-    }
-}
-
-fn ip(arguments: &str) -> Result<(), String> {
-    let output = Command::new("ip").args(arguments.split(' ')).output();
-    let output = output.map_err(|error| format!("ip: {error}"))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!(
-            "ip {arguments}: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        )),
+        ip(&format!("-n {} link set {CABLE} {state}", self.namespace.name())).unwrap();
     }
 }
 

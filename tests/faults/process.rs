@@ -13,8 +13,8 @@ use zerowire::{
     Context, DealerSocket, Event, Monitor, PubSocket, PullSocket, PushSocket, RepSocket, RouterSocket, Stats,
 };
 
-use crate::network;
 use crate::support::{DEADLINE, wait_until};
+use crate::{names, network};
 
 /// A child that plays a part. Killed when dropped.
 pub struct Process {
@@ -184,6 +184,9 @@ fn another_process() {
         ["router", endpoint] => router(endpoint),
         ["push", endpoint] => push(endpoint, &commands),
         ["greet", address] => network::greet(address),
+        ["resolve", name] => names::resolve(name),
+        ["ask", endpoint] => names::ask(endpoint, &commands),
+        ["mute", address] => names::mute(address),
         ["line", delay, lost_one_in] => {
             network::line(milliseconds(delay), lost_one_in.parse().unwrap(), &commands);
         }
@@ -267,23 +270,43 @@ fn dealer(how: &str, endpoint: &str, name: &str, beats: [Duration; 2], commands:
             say(&format!("got {}", String::from_utf8_lossy(message.as_bytes())));
         }
         ends.extend(ends_of(&monitor));
-        match commands
-            .try_recv()
-            .as_deref()
-            .map(|command| command.split_once(' '))
-        {
-            Ok(Some(("send", text))) => {
+        let Ok(command) = commands.try_recv() else {
+            continue;
+        };
+        match command.split_once(' ').unwrap_or((&command, "")) {
+            ("send", text) => {
                 dealer.send(text).unwrap();
                 wait_until("it is in the kernel", || dealer.stats().sent.waiting == 0);
                 say("sent");
             }
-            Ok(_) => say(&format!(
+            ("ends", _) => say(&format!(
                 "{} ends: {}",
                 ends.len(),
                 ends.last().map_or("", String::as_str)
             )),
-            Err(_) => {}
+            ("answers", _) => {
+                wait_for_answers(&mut dealer);
+                say("answered");
+            }
+            _ => panic!("no such command: {command}"),
         }
+    }
+}
+
+/// Waits for two answers to PINGs of a peer that has nothing else to say. From the first one on the heartbeat knows that it
+/// answers. The second one is to a PING that was sent after the first had come, and so behind all messages that were handed
+/// over before, unless the peer had left an earlier one waiting.
+pub fn wait_for_answers(dealer: &mut DealerSocket) {
+    let heard = |dealer: &mut DealerSocket| {
+        dealer
+            .peer_stats()
+            .iter()
+            .filter_map(|peer| peer.last_heard)
+            .max()
+    };
+    for _ in 0..2 {
+        let before = heard(dealer);
+        wait_until("a PING is answered", || heard(dealer) > before);
     }
 }
 
@@ -313,11 +336,10 @@ fn push(endpoint: &str, commands: &Receiver<String>) {
     }
 }
 
-/// Sends back what comes, and says it.
+/// Sends back what comes, and says it. Of its own accord it says nothing to its peers.
 fn router(endpoint: &str) {
-    let context = Context::new();
-    let builder = RouterSocket::builder(&context).heartbeat(Duration::from_millis(50));
-    let mut router = builder.heartbeat_timeout(Duration::from_secs(2)).build().unwrap();
+    let builder = RouterSocket::builder(&Context::new()).heartbeat(Duration::ZERO);
+    let mut router = builder.build().unwrap();
     router.bind(endpoint).unwrap();
     say("bound");
     loop {

@@ -94,11 +94,13 @@ impl Relay {
     #[track_caller]
     pub fn link(&self, index: usize) -> Arc<Link> {
         let links = self.shared.links.lock().unwrap();
-        let (links, timeout) = (self.shared.another)
+        let (links, _) = (self.shared.another)
             .wait_timeout_while(links, DEADLINE, |links| links.len() <= index)
             .unwrap();
-        assert!(!timeout.timed_out(), "connection {index} is not made");
-        Arc::clone(&links[index])
+        let link = links.get(index).cloned();
+        // Whoever gives up goes on to drop the relay, which needs them.
+        drop(links);
+        link.unwrap_or_else(|| panic!("connection {index} is not made"))
     }
 
     pub fn links(&self) -> Vec<Arc<Link>> {

@@ -7,7 +7,7 @@ use zerowire::{
 };
 
 use crate::on_every_wire;
-use crate::process::{Process, checked};
+use crate::process::{Process, checked, wait_for_answers};
 use crate::support::{send, wait_for_handshake, wait_until};
 
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -36,7 +36,7 @@ on_every_wire! {
         let mut got = [const { Vec::new() }; 2];
         let mut count = 0;
         workers[0].stop();
-        // The other one does the work, for long after the stopped one is full.
+        // The other one does the work.
         while got[1].len() < 300 {
             send(&mut push, body(count));
             count += 1;
@@ -47,12 +47,20 @@ on_every_wire! {
             waiting.sort();
             waiting
         };
-        wait_until("the one that runs has taken all", || waiting(&mut push) == [0, HWM.into()]);
+        wait_until("the stopped one is full, and the other has taken all", || {
+            let waiting = waiting(&mut push);
+            if waiting[0] == 0 && waiting[1] < HWM.into() {
+                send(&mut push, body(count));
+                count += 1;
+            }
+            got[1].extend(workers[1].numbers_so_far());
+            waiting == [0, HWM.into()]
+        });
         assert_eq!(workers[0].numbers_so_far().count(), 0);
 
         // Now both: nobody is there to take anything.
         workers[1].stop();
-        while let Ok(()) = push.send_timeout(body(count), Duration::from_millis(100)) {
+        while let Ok(()) = push.send_timeout(body(count), Duration::from_millis(500)) {
             count += 1;
         }
         assert_eq!(waiting(&mut push), [u64::from(HWM); 2]);
@@ -114,8 +122,8 @@ on_every_wire! {
                 let before = format!("before {round}");
                 send(&mut dealer, before.as_str());
                 peer.says(&format!("got {before}"));
-                pass(10 * INTERVAL);
-                assert_eq!(stop_until_given_up(&peer, &monitor), Reason::HeartbeatTimeout(TIMEOUT));
+                let reason = stop_until_given_up(&peer, &mut dealer, &monitor);
+                assert_eq!(reason, Reason::HeartbeatTimeout(TIMEOUT));
                 let meanwhile = format!("meanwhile {round}");
                 if dialed {
                     // Accepted for when it is back.
@@ -146,11 +154,12 @@ on_every_wire! {
         watchful.says("bound");
         let mut other = start_dealer("connect", &endpoint, OFF);
         for round in 0..3 {
-            // Until it was asked and has answered, silence would mean nothing.
             other.tell("send hello");
             other.says("sent");
             watchful.says("got hello");
-            pass(10 * INTERVAL);
+            // Before that, silence would mean nothing.
+            watchful.tell("answers");
+            watchful.says("answered");
             // The other one owes an answer when time stands still.
             other.stop();
             pass(2 * INTERVAL);
@@ -189,10 +198,11 @@ fn start_dealer(how: &str, endpoint: &str, interval: Duration) -> Process {
 
 /// Stops a process until its peer here has noticed.
 ///
-/// That takes a first PING that it has answered, of which nothing is seen from outside: if there was none, it gets another
-/// chance.
-fn stop_until_given_up(peer: &Process, monitor: &Monitor) -> Reason {
+/// Before it has answered a PING behind the last message, its silence would mean nothing. Should the answers have been to
+/// earlier ones, it gets another chance.
+fn stop_until_given_up(peer: &Process, dealer: &mut DealerSocket, monitor: &Monitor) -> Reason {
     for _ in 0..10 {
+        wait_for_answers(dealer);
         peer.stop();
         while let Some(event) = monitor.recv_timeout(4 * TIMEOUT) {
             if let Event::Disconnected { reason, .. } = event {

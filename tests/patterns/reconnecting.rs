@@ -1,9 +1,9 @@
 //! Connections end, peers die, and no message is torn, repeated or lost that the kernel had not taken.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use zerowire::{Context, Dropped, Event, PullSocket, PushSocket};
+use zerowire::{Context, Dropped, Event, Monitor, PullSocket, PushSocket};
 
 use crate::raw::{MORE, Raw, RawListener, frame, header, message};
 use crate::support::{
@@ -349,31 +349,120 @@ on_every_wire! {
         assert!(connections > RESTARTS, "{connections}");
     }
 
-    /// Neither an address where nobody is nor a server that does not want us is stormed: the pauses grow.
-    fn pauses_grow_also_if_the_server_hangs_up_each_time(transport) {
-        let context = Context::new();
-        let endpoint = transport.fresh();
-        let listener = RawListener::bind(&endpoint);
-        let mut push = PushSocket::builder(&context)
-            .reconnect_min(Duration::from_millis(1))
-            .reconnect_max(Duration::from_millis(64))
-            .build()
-            .unwrap();
-        let monitor = push.monitor();
-        push.connect(endpoint.as_str()).unwrap();
-        for round in 0..10 {
-            let mut raw = listener.accept();
-            if round % 2 == 0 {
-                // Of the wrong type.
-                raw.send(&[crate::raw::greeting(), crate::raw::ready("PUSH")].concat());
+    /// Neither an address where nobody is nor a server that does not want us, or that we do not want, is stormed: there is one
+    /// try for each pause, and the pauses double. Only a connection that was of use makes them short again.
+    fn pauses_grow_until_a_connection_is_of_use(transport) {
+        let (min, max) = (Duration::from_millis(1), Duration::from_millis(64));
+        for refusal in [Refusal::Nobody, Refusal::HangUp, Refusal::WrongType, Refusal::Nonsense] {
+            let context = Context::new();
+            let endpoint = transport.fresh();
+            let mut push = PushSocket::builder(&context)
+                .reconnect_min(min)
+                .reconnect_max(max)
+                .build()
+                .unwrap();
+            let monitor = push.monitor();
+            let listener = (refusal != Refusal::Nobody).then(|| RawListener::bind(&endpoint));
+            let mut tries = Tries::begin();
+            push.connect(endpoint.as_str()).unwrap();
+            for round in 0..10 {
+                if let Some(listener) = &listener {
+                    refusal.meet(listener.accept());
+                }
+                assert_pause(tries.next_pause(&monitor), (min * (1 << round)).min(max));
             }
-            drop(raw);
-            let delay = wait_for(&monitor, "retrying", |event| match event {
-                Event::Retrying { delay, .. } => Some(*delay),
-                _ => None,
-            });
-            let expected = Duration::from_millis(1 << round.min(6));
-            assert!(delay >= expected * 3 / 4 && delay <= expected * 5 / 4, "{delay:?} in round {round}");
+            if let Some(listener) = &listener {
+                for pause in [min, min] {
+                    listener.accept().shake_hands("PULL");
+                    assert_pause(tries.next_pause(&monitor), pause);
+                }
+                refusal.meet(listener.accept());
+                assert_pause(tries.next_pause(&monitor), 2 * min);
+            }
         }
     }
+
+    /// The pauses of who has not said anything about them.
+    fn pauses_begin_with_a_tenth_of_a_second(transport) {
+        let context = Context::new();
+        let mut push = PushSocket::new(&context);
+        let monitor = push.monitor();
+        let mut tries = Tries::begin();
+        push.connect(transport.fresh().as_str()).unwrap();
+        for milliseconds in [100, 200, 400, 800, 1600] {
+            assert_pause(tries.next_pause(&monitor), Duration::from_millis(milliseconds));
+        }
+    }
+}
+
+/// Why a server is of no use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    Nobody,
+    HangUp,
+    WrongType,
+    /// After the handshake.
+    Nonsense,
+}
+
+impl Refusal {
+    /// Treats who has dialed accordingly.
+    fn meet(self, mut raw: Raw) {
+        match self {
+            Refusal::Nobody | Refusal::HangUp => {}
+            Refusal::WrongType => raw.send(&[crate::raw::greeting(), crate::raw::ready("PUSH")].concat()),
+            Refusal::Nonsense => {
+                raw.shake_hands("PULL");
+                // No frame has all flags.
+                raw.send(&[0xff; 10]);
+                raw.read_to_hang_up();
+            }
+        }
+    }
+}
+
+/// What a monitor tells of tries to connect.
+struct Tries {
+    start: Instant,
+    /// All of them so far.
+    pauses: Duration,
+}
+
+impl Tries {
+    /// Before the first try.
+    fn begin() -> Tries {
+        Tries {
+            start: Instant::now(),
+            pauses: Duration::ZERO,
+        }
+    }
+
+    /// Waits for a pause, before which there has to be one try that came to an end, and not before the last pause was over.
+    #[track_caller]
+    fn next_pause(&mut self, monitor: &Monitor) -> Duration {
+        let (mut tries, mut ends) = (0, 0);
+        let pause = wait_for(monitor, "a pause", |event| {
+            match event {
+                Event::Connecting { .. } => tries += 1,
+                Event::ConnectFailed { .. } | Event::HandshakeFailed { .. } | Event::Disconnected { .. } => {
+                    ends += 1
+                }
+                Event::Missed { count } => panic!("{count} events missed"),
+                Event::Retrying { delay, .. } => return Some(*delay),
+                _ => {}
+            }
+            None
+        });
+        assert_eq!((tries, ends), (1, 1));
+        assert!(self.start.elapsed() >= self.pauses, "the last pause was not kept");
+        self.pauses += pause;
+        pause
+    }
+}
+
+/// A quarter more or less is a matter of chance.
+#[track_caller]
+fn assert_pause(pause: Duration, expected: Duration) {
+    let range = expected * 3 / 4..=expected * 5 / 4;
+    assert!(range.contains(&pause), "{pause:?} instead of {expected:?}");
 }
