@@ -1,5 +1,6 @@
 //! The whole control talk between threads. What is not here is carried by pipes.
 
+use std::collections::HashSet;
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -119,6 +120,48 @@ pub(crate) enum ToSocket {
     Over(Over),
 }
 
+impl ToSocket {
+    /// What a half need not be told: of peers that came and are gone already, unless they have left messages; and twice that
+    /// a pipe is ready.
+    fn sweep(items: &mut Vec<ToSocket>, ready: &mut Vec<PipeId>) -> Vec<ToSocket> {
+        ToSocket::sweep_if(items, ready, ReceivePipe::is_over)
+    }
+
+    /// As [`sweep`](Self::sweep), with what the peers have left.
+    fn sweep_with_content(items: &mut Vec<ToSocket>, ready: &mut Vec<PipeId>) -> Vec<ToSocket> {
+        ToSocket::sweep_if(items, ready, |pipe| pipe.has_ended())
+    }
+
+    fn sweep_if(
+        items: &mut Vec<ToSocket>,
+        ready: &mut Vec<PipeId>,
+        is_over: impl Fn(&mut ReceivePipe) -> bool,
+    ) -> Vec<ToSocket> {
+        let mut gone = HashSet::new();
+        for item in items.iter_mut() {
+            let (id, is_gone) = match item {
+                ToSocket::Send(pipe, _) => (pipe.id(), pipe.is_gone()),
+                ToSocket::Receive(pipe, _) => (pipe.id(), is_over(pipe)),
+                _ => continue,
+            };
+            if is_gone {
+                gone.insert(id);
+            }
+        }
+        let is_void = |item: &ToSocket| match item {
+            ToSocket::Send(pipe, _) => gone.contains(&pipe.id()),
+            ToSocket::Receive(pipe, _) => gone.contains(&pipe.id()),
+            ToSocket::Detach(id) | ToSocket::Gone(id) | ToSocket::Lost { pipe: id, .. } => gone.contains(id),
+            ToSocket::Over(_) => false,
+        };
+        let (void, left) = std::mem::take(items).into_iter().partition(is_void);
+        *items = left;
+        let mut seen = HashSet::new();
+        ready.retain(|id| !gone.contains(id) && seen.insert(*id));
+        void
+    }
+}
+
 /// Why a socket has no use any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Over {
@@ -142,6 +185,53 @@ pub(crate) enum ReceivePipe {
     Wire(Reader<u8>),
     Inproc(Reader<Message>),
     Latest(latest::Reader<Message>),
+}
+
+impl SendPipe {
+    pub(crate) fn id(&self) -> PipeId {
+        match self {
+            SendPipe::Wire(pipe) => pipe.id(),
+            SendPipe::Inproc(pipe) => pipe.id(),
+            SendPipe::Latest(pipe) => pipe.id(),
+        }
+    }
+
+    /// Whether the other side takes nothing more out of it.
+    pub(crate) fn is_gone(&self) -> bool {
+        match self {
+            SendPipe::Wire(pipe) => pipe.is_ended(),
+            SendPipe::Inproc(pipe) => pipe.is_abandoned(),
+            SendPipe::Latest(pipe) => pipe.is_abandoned(),
+        }
+    }
+}
+
+impl ReceivePipe {
+    pub(crate) fn id(&self) -> PipeId {
+        match self {
+            ReceivePipe::Wire(pipe) => pipe.id(),
+            ReceivePipe::Inproc(pipe) => pipe.id(),
+            ReceivePipe::Latest(pipe) => pipe.id(),
+        }
+    }
+
+    /// Whether nothing is in it, and nothing will come any more.
+    fn is_over(&mut self) -> bool {
+        match self {
+            ReceivePipe::Wire(pipe) => pipe.is_over(),
+            ReceivePipe::Inproc(pipe) => pipe.is_over(),
+            ReceivePipe::Latest(pipe) => pipe.is_over(),
+        }
+    }
+
+    /// Whether nothing will come any more.
+    fn has_ended(&self) -> bool {
+        match self {
+            ReceivePipe::Wire(pipe) => pipe.has_ended(),
+            ReceivePipe::Inproc(pipe) => pipe.has_ended(),
+            ReceivePipe::Latest(pipe) => pipe.has_ended(),
+        }
+    }
 }
 
 pub(crate) type SocketId = u64;
@@ -221,13 +311,21 @@ impl SocketLink {
         quota: Option<&Arc<Quota>>,
         neighbours: Box<dyn Neighbours>,
     ) -> SocketLink {
+        let receives = socket_type.receives() || socket_type.is_publisher();
+        // What a peer has subscribed to means nothing when it is gone, unless somebody receives it.
+        let sweep = match socket_type {
+            SocketType::Pub => ToSocket::sweep_with_content,
+            _ => ToSocket::sweep,
+        };
         SocketLink {
             neighbours,
             id,
             socket_type,
             options,
-            send: socket_type.sends().then(|| Arc::new(Inbox::new())),
-            receive: (socket_type.receives() || socket_type.is_publisher()).then(|| Arc::new(Inbox::new())),
+            send: socket_type
+                .sends()
+                .then(|| Arc::new(Inbox::sweeping(ToSocket::sweep))),
+            receive: receives.then(|| Arc::new(Inbox::sweeping(sweep))),
             byte_pool: byte_pool(crate::pipe::BYTE_SIZES, quota),
             message_pool: match quota {
                 None => Pool::new(crate::pipe::MESSAGE_SIZES),
@@ -348,5 +446,108 @@ impl SocketLink {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipe::recycle::Spares;
+
+    /// A way in with so many messages in it, and its other end.
+    fn way_in(id: PipeId, messages: u32) -> (ToSocket, Writer<Message>) {
+        let pool = Pool::new(crate::pipe::MESSAGE_SIZES);
+        let nobody = Arc::new(Inbox::<()>::new());
+        let (mut writer, reader) = inbound::pipe(id, 10, &pool, nobody.clone(), nobody);
+        let mut spares = Spares::new(pool);
+        (0..messages).for_each(|_| writer.push(Message::from("left"), &mut spares));
+        (ToSocket::Receive(ReceivePipe::Inproc(reader), None), writer)
+    }
+
+    fn ids(items: &[ToSocket]) -> Vec<(char, PipeId)> {
+        let id = |item: &ToSocket| match item {
+            ToSocket::Send(pipe, _) => ('s', pipe.id()),
+            ToSocket::Receive(pipe, _) => ('r', pipe.id()),
+            ToSocket::Detach(id) => ('d', *id),
+            ToSocket::Gone(id) => ('g', *id),
+            ToSocket::Lost { pipe, .. } => ('l', *pipe),
+            ToSocket::Over(_) => ('o', 0),
+        };
+        items.iter().map(id).collect()
+    }
+
+    /// Pipe 1 is alive; 2 has ended; 3 has ended and left a message; 4 was seen before.
+    fn unseen() -> (Vec<ToSocket>, Vec<PipeId>, Writer<Message>) {
+        let [(first, alive), (second, ended), (third, left)] =
+            [(1, 0), (2, 0), (3, 1)].map(|(id, n)| way_in(id, n));
+        drop((ended, left));
+        let lost = ToSocket::Lost { pipe: 2, finished: 0 };
+        let items = vec![
+            first,
+            second,
+            third,
+            lost,
+            ToSocket::Detach(2),
+            ToSocket::Detach(4),
+            ToSocket::Over(Over::Closed),
+        ];
+        (items, vec![1, 2, 4, 3, 1, 4], alive)
+    }
+
+    #[test]
+    fn what_nobody_has_to_know_any_more_is_swept_out() {
+        let (mut items, mut ready, alive) = unseen();
+        let void = ToSocket::sweep(&mut items, &mut ready);
+        assert_eq!(ids(&void), [('r', 2), ('l', 2), ('d', 2)]);
+        assert_eq!(ids(&items), [('r', 1), ('r', 3), ('d', 4), ('o', 0)]);
+        assert_eq!(ready, [1, 4, 3]);
+        // The peer that is there learns of nothing.
+        assert!(!alive.is_abandoned());
+    }
+
+    #[test]
+    fn what_peers_left_is_swept_out_if_it_means_nothing() {
+        let (mut items, mut ready, _alive) = unseen();
+        let void = ToSocket::sweep_with_content(&mut items, &mut ready);
+        assert_eq!(ids(&void), [('r', 2), ('r', 3), ('l', 2), ('d', 2)]);
+        assert_eq!(ready, [1, 4]);
+    }
+
+    #[test]
+    fn who_sends_is_not_told_of_peers_that_are_gone() {
+        let pool = Pool::new(crate::pipe::MESSAGE_SIZES);
+        let nobody = Arc::new(Inbox::<()>::new());
+        let (mut items, mut readers) = (Vec::new(), Vec::new());
+        for id in 1..=2 {
+            let (writer, reader) = inbound::pipe(id, 10, &pool, nobody.clone(), nobody.clone());
+            items.push(ToSocket::Send(SendPipe::Inproc(writer), None));
+            readers.push(reader);
+        }
+        items.push(ToSocket::Gone(1));
+        drop(readers.remove(0));
+        let void = ToSocket::sweep(&mut items, &mut Vec::new());
+        assert_eq!(
+            (ids(&void), ids(&items)),
+            (vec![('s', 1), ('g', 1)], vec![('s', 2)])
+        );
+    }
+
+    #[test]
+    fn an_inbox_that_nobody_reads_is_swept_when_it_has_grown() {
+        let inbox = Inbox::sweeping(ToSocket::sweep);
+        for id in 0..100_000 {
+            inbox.post(way_in(id, 0).0);
+            // The same pipe, again and again.
+            inbox.ready(100_000);
+        }
+        let (mut items, mut ready) = (Vec::new(), Vec::new());
+        inbox.take(&mut items, &mut ready);
+        assert!(
+            items.len() + ready.len() < 1000,
+            "{} items, {} ready",
+            items.len(),
+            ready.len()
+        );
+        assert!(ready.contains(&100_000));
     }
 }

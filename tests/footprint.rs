@@ -13,8 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use zerowire::{
-    Context, Event, Message, Monitor, PubSocket, PullSocket, PushSocket, RepSocket, ReqSocket, Selector,
-    SubSocket,
+    Context, DealerSocket, Event, Message, Monitor, PubSocket, PullSocket, PushSocket, RepSocket, ReqSocket,
+    RouterSocket, Selector, SubSocket,
 };
 
 /// The system's allocator, and how often and how much it was asked for.
@@ -195,7 +195,13 @@ fn a_small_message_over_ipc_allocates_nothing() {
 
 /// A raw peer that has shaken hands. It keeps nothing on the heap.
 fn raw_peer(endpoint: &str, ready: &[u8]) -> TcpStream {
-    let mut raw = TcpStream::connect(endpoint.strip_prefix("tcp://").unwrap()).unwrap();
+    shake_hands(
+        TcpStream::connect(endpoint.strip_prefix("tcp://").unwrap()).unwrap(),
+        ready,
+    )
+}
+
+fn shake_hands(mut raw: TcpStream, ready: &[u8]) -> TcpStream {
     raw.set_nodelay(true).unwrap();
     raw.set_read_timeout(Some(DEADLINE)).unwrap();
     raw.set_write_timeout(Some(DEADLINE)).unwrap();
@@ -499,4 +505,95 @@ fn a_thousand_sockets_leave_nothing_behind_in_their_context() {
             }
         });
     });
+}
+
+/// Peers that come and go while the application does not look at its socket, which has this monitor. `visit` is such a peer.
+fn assert_bounded(monitor: &Monitor, mut visit: impl FnMut()) {
+    const WARM_UP: usize = 1000;
+    const VISITS: usize = 4000;
+    /// What some hundred peers leave, until it is found to be void. All of them would leave ten times as much.
+    const SLACK_BYTES: i64 = 512 * 1024;
+    let mut come_and_go = |visits| {
+        for _ in 0..visits {
+            visit();
+            wait_for_end(monitor);
+        }
+    };
+    come_and_go(WARM_UP);
+    let before = live();
+    come_and_go(VISITS);
+    let grown = live() - before;
+    println!("{grown} bytes for {VISITS} peers that are gone");
+    assert!(grown < SLACK_BYTES, "{grown} bytes");
+}
+
+#[test]
+fn peers_that_come_and_go_unseen_leave_nothing_with_a_router() {
+    alone(
+        "peers_that_come_and_go_unseen_leave_nothing_with_a_router",
+        || {
+            let context = Context::new();
+            let mut router = RouterSocket::new(&context);
+            let monitor = router.monitor();
+            for endpoint in ["inproc://router", "tcp://127.0.0.1:*"] {
+                let endpoint = router.bind(endpoint).unwrap();
+                assert_bounded(&monitor, || {
+                    let mut dealer = DealerSocket::new(&context);
+                    let monitor = dealer.monitor();
+                    dealer.connect(&endpoint).unwrap();
+                    wait_for_handshake(&monitor);
+                });
+            }
+        },
+    );
+}
+
+/// A part of a socket that nobody uses is told of peers as the other one is.
+#[test]
+fn peers_that_come_and_go_leave_nothing_with_an_unused_sender() {
+    alone(
+        "peers_that_come_and_go_leave_nothing_with_an_unused_sender",
+        || {
+            let context = Context::new();
+            let mut router = RouterSocket::new(&context);
+            let monitor = router.monitor();
+            let endpoint = router.bind("tcp://127.0.0.1:*").unwrap();
+            let (_sender, mut receiver) = router.into_split();
+            assert_bounded(&monitor, || {
+                let mut dealer = DealerSocket::new(&context);
+                dealer.connect(&endpoint).unwrap();
+                dealer.send("a visit").unwrap();
+                receiver.recv_from_timeout(DEADLINE).unwrap();
+            });
+        },
+    );
+}
+
+#[test]
+fn subscribers_that_come_and_go_unseen_leave_nothing_with_a_publisher() {
+    alone(
+        "subscribers_that_come_and_go_unseen_leave_nothing_with_a_publisher",
+        || {
+            let context = Context::new();
+            let mut publisher = PubSocket::new(&context);
+            let monitor = publisher.monitor();
+            for endpoint in ["inproc://publisher", "tcp://127.0.0.1:*"] {
+                let endpoint = publisher.bind(endpoint).unwrap();
+                assert_bounded(&monitor, || {
+                    let mut subscriber = SubSocket::new(&context);
+                    subscriber.subscribe("a topic").unwrap();
+                    let monitor = subscriber.monitor();
+                    subscriber.connect(&endpoint).unwrap();
+                    wait_for_handshake(&monitor);
+                });
+            }
+            // Who comes after all that is heard.
+            let mut subscriber = SubSocket::new(&context);
+            subscriber.subscribe("a topic").unwrap();
+            subscriber.connect("inproc://publisher").unwrap();
+            publisher.wait_for_subscribers(1, DEADLINE).unwrap();
+            assert_eq!(publisher.send("a topic").unwrap().matched, 1);
+            assert_eq!(subscriber.recv_timeout(DEADLINE).unwrap().as_bytes(), b"a topic");
+        },
+    );
 }

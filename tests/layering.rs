@@ -39,8 +39,8 @@ const ARROWS: &str = "
                  stats::Undelivered transport wire::{command,error,frame,socket_type}
 
     # The application's threads. The context owns the names of inproc, but what they lead to is the sockets' affair.
-    context   -> error::OptionError mailbox monitor::Reason pipe::{quota::Quota,sync,PipeId} reactor::{IoHandle,Reactor}
-                 socket::inproc::Registry stats::ShutdownReport
+    context   -> error::OptionError mailbox monitor::Reason pipe::{inbox::hold_wakes,quota::Quota,sync,PipeId}
+                 reactor::{IoHandle,Reactor} socket::inproc::Registry stats::ShutdownReport
     socket    -> context endpoint error framing mailbox message monitor options peer_id pipe reactor::IoHandle routing
                  stats transport::{BindFailure,Listener,bell::ReadyFd} wire::{frame,socket_type}
                  wire::{command::TOPIC_BYTES_MAX,error::printable}

@@ -320,12 +320,23 @@ impl<T> Reader<T> {
         }
     }
 
+    /// Whether nothing is in the pipe, and nothing will come any more.
+    pub(crate) fn is_over(&mut self) -> bool {
+        // Read before the chain, as below.
+        self.has_ended() && !self.chain.refill()
+    }
+
+    /// Whether nothing will come any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.shared.ended.load(Ordering::Acquire)
+    }
+
     /// To be called when nothing was found: makes sure that the next message is heard of.
     pub(crate) fn settle(&mut self) -> Settled {
         self.announced = self.taken;
         self.shared.taken.announce();
         // Read before the chain: what the writer put in before it ended is seen below.
-        let ended = self.shared.ended.load(Ordering::Acquire);
+        let ended = self.has_ended();
         // A swap, as in `Writer::ring`: changes of the bell by both sides then have one order that both agree on.
         self.shared.rung.swap(false, Ordering::AcqRel);
         // Pairs with the fence in `Writer::ring`.

@@ -19,6 +19,12 @@ pub(crate) trait Ready: Send + Sync {
     fn ready(&self, pipe: PipeId);
 }
 
+/// Takes out of an inbox what has become void while its owner did not look, so that an owner who never looks again cannot be
+/// left ever more: items, and the names of pipes that are ready. Returns the items, to be dropped without the lock.
+///
+/// Called under the lock, so it must call nothing that rings a bell.
+pub(crate) type Sweep<T> = fn(&mut Vec<T>, &mut Vec<PipeId>) -> Vec<T>;
+
 /// Stands for the inbox of a socket that is not known yet: an inproc connector waits for its binder.
 #[derive(Default)]
 pub(crate) struct Relay {
@@ -59,6 +65,9 @@ pub(crate) struct Inbox<T> {
 struct Mail<T> {
     items: Vec<T>,
     ready: Vec<PipeId>,
+    sweep: Option<Sweep<T>>,
+    /// At so many entries it is swept, and then at twice as many as are left: which costs each entry little.
+    sweep_at: usize,
     /// Present while the owner sleeps, or polls a future that will be woken.
     sleeper: Option<Waker>,
     /// Whoever wants to know of news on the owner's behalf, by [`Watching`]: they stay, and have nothing to do with the sleeper.
@@ -85,15 +94,41 @@ impl Watcher {
     }
 }
 
-/// The sleeper and the watchers, as far as they are to be woken.
-pub(crate) type ToWake = [Option<Waker>; 3];
+/// What is left to be done without the lock when something was put into an inbox.
+#[must_use]
+pub(crate) struct Aftermath<T> {
+    /// The sleeper and the watchers, as far as they are to be woken.
+    wakers: [Option<Waker>; 3],
+    void: Vec<T>,
+}
+
+impl<T> Aftermath<T> {
+    pub(crate) fn carry_out(self) {
+        self.wakers.into_iter().flatten().for_each(wake);
+        drop(self.void);
+    }
+}
+
+/// See [`Mail::sweep_at`].
+const SWEEP_MIN: usize = 256;
 
 impl<T> Inbox<T> {
     pub(crate) fn new() -> Inbox<T> {
+        Inbox::with_sweep(None)
+    }
+
+    /// An inbox that may stay unread for as long as its owner likes.
+    pub(crate) fn sweeping(sweep: Sweep<T>) -> Inbox<T> {
+        Inbox::with_sweep(Some(sweep))
+    }
+
+    fn with_sweep(sweep: Option<Sweep<T>>) -> Inbox<T> {
         Inbox {
             mail: Mutex::new(Mail {
                 items: Vec::new(),
                 ready: Vec::new(),
+                sweep,
+                sweep_at: SWEEP_MIN,
                 sleeper: None,
                 watchers: [None, None],
             }),
@@ -106,30 +141,32 @@ impl<T> Inbox<T> {
         self.add(|mail| mail.items.push(item));
     }
 
-    /// As [`post`](Self::post), for a caller that holds a lock: the wakers, if any, are to be called without it.
-    #[must_use]
-    pub(crate) fn post_quietly(&self, item: T) -> ToWake {
+    /// As [`post`](Self::post), for a caller that holds a lock: what is left to do is to be done without it.
+    pub(crate) fn post_quietly(&self, item: T) -> Aftermath<T> {
         self.put(|mail| mail.items.push(item))
     }
 
     /// As [`Ready::ready`], for a caller that holds a lock.
-    #[must_use]
-    pub(crate) fn ready_quietly(&self, pipe: PipeId) -> ToWake {
+    pub(crate) fn ready_quietly(&self, pipe: PipeId) -> Aftermath<T> {
         self.put(|mail| mail.ready.push(pipe))
     }
 
     fn add(&self, put: impl FnOnce(&mut Mail<T>)) {
-        self.put(put).into_iter().flatten().for_each(wake);
+        self.put(put).carry_out();
     }
 
-    fn put(&self, put: impl FnOnce(&mut Mail<T>)) -> ToWake {
+    fn put(&self, put: impl FnOnce(&mut Mail<T>)) -> Aftermath<T> {
         let mut mail = lock(&self.mail);
         put(&mut mail);
+        let void = mail.sweep();
         self.filled.store(true, Ordering::Relaxed);
         let [receiver, sender] = &mut mail.watchers;
         let watchers = [receiver, sender].map(|watcher| watcher.as_mut()?.disturb());
         let [receiver, sender] = watchers;
-        [mail.sleeper.take(), receiver, sender]
+        Aftermath {
+            wakers: [mail.sleeper.take(), receiver, sender],
+            void,
+        }
     }
 
     /// Whether there may be something to take.
@@ -145,6 +182,7 @@ impl<T> Inbox<T> {
     pub(crate) fn take(&self, items: &mut Vec<T>, ready: &mut Vec<PipeId>) {
         let mut mail = lock(&self.mail);
         self.filled.store(false, Ordering::Relaxed);
+        mail.sweep_at = SWEEP_MIN;
         if items.is_empty() {
             std::mem::swap(items, &mut mail.items);
         } else {
@@ -191,6 +229,23 @@ impl<T> Inbox<T> {
     pub(crate) fn disregard(&self, what: Watching) {
         if let Some(watcher) = &mut lock(&self.mail).watchers[what as usize] {
             watcher.calm = false;
+        }
+    }
+}
+
+impl<T> Mail<T> {
+    /// Takes out what is void, if there is much and nobody has looked at it for long.
+    #[inline]
+    fn sweep(&mut self) -> Vec<T> {
+        let entries = self.items.len() + self.ready.len();
+        match self.sweep {
+            Some(sweep) if entries >= self.sweep_at => {
+                let void = sweep(&mut self.items, &mut self.ready);
+                let left = self.items.len() + self.ready.len();
+                self.sweep_at = SWEEP_MIN.max(2 * left);
+                void
+            }
+            _ => Vec::new(),
         }
     }
 }

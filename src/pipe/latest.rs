@@ -179,6 +179,17 @@ impl<T> Reader<T> {
         }
     }
 
+    /// Whether nothing is there, and nothing will come any more.
+    pub(crate) fn is_over(&self) -> bool {
+        let state = lock(&self.shared.state);
+        state.ended && state.newest.is_none()
+    }
+
+    /// Whether nothing will come any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        lock(&self.shared.state).ended
+    }
+
     /// Asks the writer to put nothing more in.
     pub(crate) fn leave(&self) {
         lock(&self.shared.state).abandoned = true;

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::Waker;
 
 use crate::error::{BindError, ConnectError};
 use crate::mailbox::{Holder, Neighbours, ReceivePipe, SendPipe, SocketId, SocketLink, ToReactor, ToSocket};
@@ -15,7 +14,7 @@ use crate::options::OnDuplicate;
 use crate::peer_id::PeerId;
 use crate::pipe::PipeId;
 use crate::pipe::inbound::{self, Writer};
-use crate::pipe::inbox::{Inbox, Ready, Relay, wake};
+use crate::pipe::inbox::{Aftermath, Inbox, Ready, Relay};
 use crate::pipe::latest;
 use crate::pipe::recycle::Spares;
 use crate::pipe::sync::{AtomicU64, Ordering};
@@ -154,7 +153,7 @@ struct Attached {
 /// drops ends of pipes, and a waker is anybody's code.
 struct Consequences<'a> {
     registry: &'a Registry,
-    wakers: Vec<Waker>,
+    news: Vec<Aftermath<ToSocket>>,
     drops: Vec<Connector>,
     /// Reading ends of pipes whose messages nobody will take.
     given_up: Vec<ReceivePipe>,
@@ -167,11 +166,11 @@ struct Consequences<'a> {
 impl Consequences<'_> {
     /// Posts at once, under the lock: so it comes before whatever a socket does that disconnects or closes afterwards.
     fn post(&mut self, inbox: &Inbox<ToSocket>, item: ToSocket) {
-        self.wakers.extend(inbox.post_quietly(item).into_iter().flatten());
+        self.news.push(inbox.post_quietly(item));
     }
 
     fn carry_out(self) {
-        self.wakers.into_iter().for_each(wake);
+        self.news.into_iter().for_each(Aftermath::carry_out);
         drop((self.drops, self.given_up, self.ends));
         self.reports.into_iter().for_each(Later::carry_out);
     }
@@ -213,7 +212,7 @@ impl Consequences<'_> {
 fn change<R>(registry: &Registry, action: impl FnOnce(&mut Names, &mut Consequences<'_>) -> R) -> R {
     let mut consequences = Consequences {
         registry,
-        wakers: Vec::new(),
+        news: Vec::new(),
         drops: Vec::new(),
         given_up: Vec::new(),
         ends: Vec::new(),
@@ -512,8 +511,7 @@ impl Names {
                 // The sender prefers peers that are there, so it has to know.
                 reader.attach();
                 if let Some(inbox) = &socket.send {
-                    then.wakers
-                        .extend(inbox.ready_quietly(pipe).into_iter().flatten());
+                    then.news.push(inbox.ready_quietly(pipe));
                 }
                 Some(reader)
             }

@@ -5,6 +5,7 @@
 //! | [`builder`] | options before a socket exists |
 //! | [`core`] | binding, connecting, closing: the same for every type |
 //! | [`send_half`], [`receive_half`] | the pipes of each direction and who is next |
+//! | [`pipes`] | the ends of a pipe in them, whatever kind it is |
 //! | [`counting`] | what became of messages, for each peer |
 //! | [`dealing`], [`fan_out`] | sending to whoever is next, and to everyone who wants it |
 //! | [`inproc`] | connections inside a context |
@@ -32,6 +33,7 @@ pub(crate) mod pair;
 pub(crate) mod park;
 pub(crate) mod passing;
 pub(crate) mod pipeline;
+pub(crate) mod pipes;
 pub(crate) mod pubsub;
 pub(crate) mod receive_half;
 pub(crate) mod rep;

@@ -9,9 +9,10 @@ use slab::Slab;
 
 use super::level::{Gauge, Level};
 use super::park;
+use super::pipes::count;
 use super::split::Part;
 use crate::context;
-use crate::framing::{self, Run};
+use crate::framing::Run;
 use crate::mailbox::{Over, ReceivePipe, ToSocket};
 use crate::message::Message;
 use crate::peer_id::PeerId;
@@ -21,7 +22,7 @@ use crate::pipe::inbox::{Inbox, Watching};
 use crate::pipe::latest;
 use crate::routing::fair_queue::FairQueue;
 use crate::routing::topics::Topics;
-use crate::stats::{COUNTS, Received};
+use crate::stats::Received;
 
 pub(crate) struct ReceiveHalf {
     /// Keeps the I/O threads alive.
@@ -58,7 +59,7 @@ pub(crate) struct ReceiveHalf {
 }
 
 struct Entry {
-    pipe: Pipe,
+    pipe: ReceivePipe,
     /// What a ROUTER calls the peer.
     name: Option<PeerId>,
 }
@@ -78,12 +79,6 @@ pub(crate) enum Departure {
     Connection { pipe: PipeId, finished: u64 },
     /// The peer is gone for good.
     Peer { pipe: PipeId },
-}
-
-enum Pipe {
-    Wire(Reader<u8>),
-    Inproc(Reader<Message>),
-    Latest(latest::Reader<Message>),
 }
 
 /// Peers, and how many messages may be taken from each.
@@ -291,7 +286,7 @@ impl ReceiveHalf {
     pub(crate) fn frames(&mut self) -> Option<(&mut Reader<u8>, bool)> {
         let (key, is_alone) = (self.queue.current()?, self.queue.len() == 1);
         match &mut self.pipes[key].pipe {
-            Pipe::Wire(pipe) if self.filter.is_none() && !self.conflate => Some((pipe, is_alone)),
+            ReceivePipe::Wire(pipe) if self.filter.is_none() && !self.conflate => Some((pipe, is_alone)),
             _ => None,
         }
     }
@@ -635,11 +630,6 @@ impl ReceiveHalf {
     }
 
     fn attach(&mut self, pipe: ReceivePipe, name: Option<PeerId>) {
-        let pipe = match pipe {
-            ReceivePipe::Wire(pipe) => Pipe::Wire(pipe),
-            ReceivePipe::Inproc(pipe) => Pipe::Inproc(pipe),
-            ReceivePipe::Latest(pipe) => Pipe::Latest(pipe),
-        };
         let id = pipe.id();
         let key = self.pipes.insert(Entry { pipe, name });
         self.keys.insert(id, key);
@@ -681,115 +671,10 @@ impl Drop for ReceiveHalf {
     }
 }
 
-/// Counts the bytes of a message that the application gets.
-#[inline(always)]
-fn count(bytes: &mut u64, message: &Message) {
-    if COUNTS {
-        *bytes += message.total_bytes() as u64;
-    }
-}
-
 impl Filter {
     #[inline]
     fn passes(&self, topic: &[u8]) -> bool {
         self.topics.matches_any(topic) != self.inverted
-    }
-}
-
-impl Pipe {
-    fn id(&self) -> PipeId {
-        match self {
-            Pipe::Wire(pipe) => pipe.id(),
-            Pipe::Inproc(pipe) => pipe.id(),
-            Pipe::Latest(pipe) => pipe.id(),
-        }
-    }
-
-    /// What became of the messages since the pipe was made.
-    fn counts(&self) -> latest::Counts {
-        let (handed, taken) = match self {
-            Pipe::Wire(pipe) => pipe.counts(),
-            Pipe::Inproc(pipe) => pipe.counts(),
-            Pipe::Latest(pipe) => return pipe.counts(),
-        };
-        latest::Counts {
-            handed,
-            taken,
-            replaced: 0,
-        }
-    }
-
-    /// Takes a message, which must be there.
-    #[inline(always)]
-    fn take(&mut self) -> Message {
-        match self {
-            Pipe::Wire(pipe) => {
-                pipe.took_message();
-                framing::receive(pipe.chain())
-            }
-            Pipe::Inproc(pipe) => {
-                pipe.took_message();
-                pipe.chain().take()
-            }
-            Pipe::Latest(pipe) => pipe.take().expect("only the reader empties the place"),
-        }
-    }
-
-    /// As [`take`](Self::take), and adds the length of the message; before it is taken, where that saves moving it.
-    #[inline(always)]
-    fn take_counted(&mut self, bytes: &mut u64) -> Message {
-        if let Pipe::Inproc(pipe) = self {
-            pipe.took_message();
-            return pipe.chain().take_seen(|message| count(bytes, message));
-        }
-        let message = self.take();
-        count(bytes, &message);
-        message
-    }
-
-    /// The first part of the next message, which must be there, if it can be seen where it is.
-    #[inline]
-    fn first_part(&mut self) -> Option<&[u8]> {
-        match self {
-            Pipe::Wire(pipe) => framing::first_part(pipe.chain().peek()),
-            Pipe::Inproc(pipe) => pipe.chain().peek().first().map(Message::as_bytes),
-            Pipe::Latest(_) => None,
-        }
-    }
-
-    #[inline]
-    fn is_filled(&mut self) -> bool {
-        match self {
-            Pipe::Wire(pipe) => pipe.chain().refill(),
-            Pipe::Inproc(pipe) => pipe.chain().refill(),
-            Pipe::Latest(pipe) => pipe.is_filled(),
-        }
-    }
-
-    #[inline]
-    fn has_some_left(&mut self) -> bool {
-        match self {
-            Pipe::Wire(pipe) => pipe.chain().has_some_left(),
-            Pipe::Inproc(pipe) => pipe.chain().has_some_left(),
-            Pipe::Latest(pipe) => pipe.is_filled(),
-        }
-    }
-
-    fn settle(&mut self) -> Settled {
-        match self {
-            Pipe::Wire(pipe) => pipe.settle(),
-            Pipe::Inproc(pipe) => pipe.settle(),
-            Pipe::Latest(pipe) => pipe.settle(),
-        }
-    }
-
-    /// Asks the other side to send nothing more; what it has sent stays readable.
-    fn detach(&mut self) {
-        match self {
-            Pipe::Wire(_) => {}
-            Pipe::Inproc(pipe) => pipe.leave(),
-            Pipe::Latest(pipe) => pipe.leave(),
-        }
     }
 }
 

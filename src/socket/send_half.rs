@@ -19,9 +19,7 @@ use crate::monitor::Event;
 use crate::options::Options;
 use crate::peer_id::PeerId;
 use crate::pipe::PipeId;
-use crate::pipe::inbound::Writer;
 use crate::pipe::inbox::{Inbox, Watching};
-use crate::pipe::latest;
 use crate::pipe::outbound::{Sender, fence_after_fan_out};
 use crate::pipe::recycle::Spares;
 use crate::routing::load_balancer::LoadBalancer;
@@ -40,7 +38,7 @@ pub(crate) struct SendHalf<R: Route> {
     /// Nothing comes or goes any more, for this reason.
     over: Option<Over>,
     /// Pipes whose peers are not listed any more, while what they hold is still being written.
-    leaving: Vec<(Pipe, Cause)>,
+    leaving: Vec<(SendPipe, Cause)>,
     /// The counts that no pipe keeps.
     tally: Sent,
     /// For those who wait without holding the socket.
@@ -82,7 +80,7 @@ impl Route for LoadBalancer {
 }
 
 struct Entry {
-    pipe: Pipe,
+    pipe: SendPipe,
     fullness: Fullness,
 }
 
@@ -95,12 +93,6 @@ struct Fullness {
     is_full: bool,
     /// When that was last found, and told or not told because it was so shortly before.
     since: Option<Instant>,
-}
-
-enum Pipe {
-    Wire(Sender),
-    Inproc(Writer<Message>),
-    Latest(latest::Writer<Message>),
 }
 
 /// From so many peers on, a body is shared by them from [`BY_REFERENCE_MANY_MIN`] bytes on.
@@ -173,7 +165,7 @@ impl<R: Route> SendHalf<R> {
     #[inline(always)]
     pub(crate) fn give_counted(&mut self, key: usize, message: Message, bytes: usize) -> Result<(), Message> {
         match &mut self.pipes[key].pipe {
-            Pipe::Wire(pipe) => {
+            SendPipe::Wire(pipe) => {
                 if pipe.has_room() || pipe.wait_for_room() {
                     self.tally.take(1, bytes);
                     if framing::send(pipe, &message, &mut self.byte_spares) {
@@ -184,14 +176,14 @@ impl<R: Route> SendHalf<R> {
                     return Err(message);
                 }
             }
-            Pipe::Inproc(pipe) => {
+            SendPipe::Inproc(pipe) => {
                 if pipe.has_room() || pipe.wait_for_room() {
                     self.tally.take(1, bytes);
                     pipe.push(message, &mut self.message_spares);
                     return Ok(());
                 }
             }
-            Pipe::Latest(pipe) => {
+            SendPipe::Latest(pipe) => {
                 pipe.put(message);
                 self.tally.take(1, bytes);
                 return Ok(());
@@ -205,14 +197,14 @@ impl<R: Route> SendHalf<R> {
     /// Whether a message was given back because the peer is about to go, and not because it has no room. It will be gone when the
     /// news of that is taken.
     pub(crate) fn is_going(&self, key: usize) -> bool {
-        matches!(&self.pipes[key].pipe, Pipe::Wire(pipe) if pipe.is_closed())
+        matches!(&self.pipes[key].pipe, SendPipe::Wire(pipe) if pipe.is_closed())
     }
 
     /// What frames can be appended to, if the peer has a connection.
     pub(crate) fn frames(&mut self, key: usize) -> Option<(&mut Sender, &mut Spares<u8>)> {
         match &mut self.pipes[key].pipe {
-            Pipe::Wire(pipe) => Some((pipe, &mut self.byte_spares)),
-            Pipe::Inproc(_) | Pipe::Latest(_) => None,
+            SendPipe::Wire(pipe) => Some((pipe, &mut self.byte_spares)),
+            SendPipe::Inproc(_) | SendPipe::Latest(_) => None,
         }
     }
 
@@ -227,9 +219,9 @@ impl<R: Route> SendHalf<R> {
     pub(crate) fn make_room(&mut self, key: usize) -> bool {
         let Entry { pipe, fullness } = &mut self.pipes[key];
         let has_room = match pipe {
-            Pipe::Wire(pipe) => pipe.make_room(),
-            Pipe::Inproc(pipe) => pipe.has_room(),
-            Pipe::Latest(_) => true,
+            SendPipe::Wire(pipe) => pipe.make_room(),
+            SendPipe::Inproc(pipe) => pipe.has_room(),
+            SendPipe::Latest(_) => true,
         };
         if has_room {
             fullness.is_full = false;
@@ -274,21 +266,21 @@ impl<R: Route> SendHalf<R> {
         let mut framed = None;
         for &key in keys {
             match &mut self.pipes[key].pipe {
-                Pipe::Wire(pipe) => {
+                SendPipe::Wire(pipe) => {
                     if framed.is_some() || !framing::append_small(pipe, message, &mut self.byte_spares) {
                         framed
                             .get_or_insert_with(|| Framed::new(message, by_reference_min))
                             .append(pipe, &mut self.byte_spares);
                     }
                 }
-                Pipe::Inproc(pipe) => pipe.push(message.clone(), &mut self.message_spares),
-                Pipe::Latest(pipe) => pipe.put(message.clone()),
+                SendPipe::Inproc(pipe) => pipe.push(message.clone(), &mut self.message_spares),
+                SendPipe::Latest(pipe) => pipe.put(message.clone()),
             }
         }
         fence_after_fan_out();
         let mut refused = 0;
         for &key in keys {
-            if let Pipe::Wire(pipe) = &mut self.pipes[key].pipe {
+            if let SendPipe::Wire(pipe) = &mut self.pipes[key].pipe {
                 refused += usize::from(!pipe.wake_drain(keys.len() <= DIRECT_PEERS_MAX));
             }
         }
@@ -503,7 +495,7 @@ impl<R: Route> SendHalf<R> {
         let wires: Vec<usize> = self
             .pipes
             .iter()
-            .filter(|(_, entry)| matches!(entry.pipe, Pipe::Wire(_)))
+            .filter(|(_, entry)| matches!(entry.pipe, SendPipe::Wire(_)))
             .map(|(key, _)| key)
             .collect();
         for key in wires {
@@ -516,11 +508,6 @@ impl<R: Route> SendHalf<R> {
     }
 
     fn attach(&mut self, pipe: SendPipe, name: Option<PeerId>) {
-        let pipe = match pipe {
-            SendPipe::Wire(pipe) => Pipe::Wire(pipe),
-            SendPipe::Inproc(pipe) => Pipe::Inproc(pipe),
-            SendPipe::Latest(pipe) => Pipe::Latest(pipe),
-        };
         // In inproc a probe or a welcome may be in it already.
         self.tally.accepted += pipe.counts().accepted;
         let id = pipe.id();
@@ -550,15 +537,15 @@ impl<R: Route> SendHalf<R> {
     }
 
     /// Counts what became of the messages of a peer that is not listed any more, when that is certain.
-    fn retire(&mut self, pipe: Pipe, cause: Cause) {
+    fn retire(&mut self, pipe: SendPipe, cause: Cause) {
         match &pipe {
-            Pipe::Wire(_) => self.leave(pipe, cause),
-            Pipe::Inproc(_) | Pipe::Latest(_) => self.tally.fold(&pipe, cause),
+            SendPipe::Wire(_) => self.leave(pipe, cause),
+            SendPipe::Inproc(_) | SendPipe::Latest(_) => self.tally.fold(&pipe, cause),
         }
     }
 
     /// Keeps a pipe until its other side takes nothing more out of it, and then counts.
-    fn leave(&mut self, pipe: Pipe, cause: Cause) {
+    fn leave(&mut self, pipe: SendPipe, cause: Cause) {
         if pipe.is_gone() || self.over == Some(Over::IoThreadDied) {
             self.tally.fold(&pipe, cause);
         } else {
@@ -566,7 +553,7 @@ impl<R: Route> SendHalf<R> {
         }
     }
 
-    fn remove(&mut self, key: usize) -> Pipe {
+    fn remove(&mut self, key: usize) -> SendPipe {
         let pipe = self.pipes.remove(key).pipe;
         self.keys.remove(&pipe.id());
         self.route.remove(key);
@@ -642,7 +629,7 @@ impl Sent {
     }
 
     /// Counts what became of the messages of a pipe that is dropped.
-    fn fold(&mut self, pipe: &Pipe, cause: Cause) {
+    fn fold(&mut self, pipe: &SendPipe, cause: Cause) {
         let counts = pipe.counts();
         self.handed_over += counts.handed_over;
         self.dropped.replaced += counts.replaced;
@@ -666,73 +653,5 @@ enum Cause {
 impl<R: Route> Part for SendHalf<R> {
     fn retire(&mut self) {
         self.gauge.close();
-    }
-}
-
-impl Pipe {
-    fn id(&self) -> PipeId {
-        match self {
-            Pipe::Wire(pipe) => pipe.id(),
-            Pipe::Inproc(pipe) => pipe.id(),
-            Pipe::Latest(pipe) => pipe.id(),
-        }
-    }
-
-    /// Whether there is room; if not, the inbox will hear when there is.
-    fn has_room(&mut self) -> bool {
-        match self {
-            Pipe::Wire(pipe) => pipe.has_room() || pipe.wait_for_room(),
-            Pipe::Inproc(pipe) => pipe.has_room() || pipe.wait_for_room(),
-            Pipe::Latest(_) => true,
-        }
-    }
-
-    fn is_connected(&self) -> bool {
-        match self {
-            Pipe::Wire(pipe) => pipe.is_connected(),
-            Pipe::Inproc(pipe) => pipe.is_attached(),
-            Pipe::Latest(pipe) => pipe.is_attached(),
-        }
-    }
-
-    fn is_gone(&self) -> bool {
-        match self {
-            Pipe::Wire(pipe) => pipe.is_ended(),
-            Pipe::Inproc(pipe) => pipe.is_abandoned(),
-            Pipe::Latest(pipe) => pipe.is_abandoned(),
-        }
-    }
-
-    /// Whether what was not handed over can still be received, by a peer in this process that has only been parted from.
-    fn is_readable(&self) -> bool {
-        match self {
-            Pipe::Wire(_) => false,
-            Pipe::Inproc(pipe) => pipe.is_readable(),
-            Pipe::Latest(pipe) => !pipe.is_abandoned(),
-        }
-    }
-
-    fn counts(&self) -> Counts {
-        let (accepted, handed_over, replaced, bytes_written) = match self {
-            Pipe::Wire(pipe) => {
-                let (accepted, finished) = pipe.counts();
-                (accepted, finished, 0, pipe.bytes_written())
-            }
-            Pipe::Inproc(pipe) => {
-                let (handed, taken) = pipe.counts();
-                (handed, taken, 0, 0)
-            }
-            Pipe::Latest(pipe) => {
-                let counts = pipe.counts();
-                (counts.handed, counts.taken, counts.replaced, 0)
-            }
-        };
-        Counts {
-            accepted,
-            handed_over,
-            replaced,
-            full: 0,
-            bytes_written,
-        }
     }
 }
