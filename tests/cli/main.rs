@@ -10,3 +10,8 @@ mod proxying;
 mod streams;
 mod tapping;
 mod terminals;
+
+/// The command, built by cargo for these tests.
+fn program() -> &'static std::path::Path {
+    env!("CARGO_BIN_EXE_zerowire").as_ref()
+}

@@ -162,7 +162,7 @@ fn messages_that_were_received_are_printed_before_a_signal_ends_it() {
 #[test]
 fn events_are_json_lines() {
     let mut pull = Zerowire::start("pull -b tcp://127.0.0.1:* --events -n 1");
-    let endpoint = pull.told("listening on ").replace("listening on ", "");
+    let endpoint = pull.told_endpoint("");
     let push = Zerowire::run(&format!("push -c {endpoint} -m x --events"), b"");
     push.well();
     let pull = pull.end();

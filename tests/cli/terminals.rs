@@ -68,7 +68,7 @@ impl Person {
 }
 
 fn zerowire(arguments: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_zerowire"));
+    let mut command = Command::new(crate::program());
     command.args(arguments.split_whitespace());
     command
         .env("TERM", "xterm")
