@@ -89,6 +89,9 @@ pub enum Fault {
 }
 
 pub const GREETING_BYTES: usize = 64;
+/// The greeting up to the version.
+pub const VERSION_END: usize = 12;
+const SIGNATURE_BYTES: usize = 10;
 /// Enough to recognise what else it is.
 pub const FIRST_BYTES_KEPT: usize = 64;
 /// So much of a command is kept; what a peer says of itself is far shorter.
@@ -109,6 +112,11 @@ impl Decoder {
             self.kept = Vec::new();
         }
         result
+    }
+
+    /// Whether a greeting has begun, and not ended.
+    pub fn is_amid_greeting(&self) -> bool {
+        matches!(self.state, State::Greeting) && self.kept.len() >= SIGNATURE_BYTES
     }
 
     fn follow(&mut self, bytes: &mut &[u8], items: &mut Vec<Item>) -> Result<(), Fault> {

@@ -107,12 +107,9 @@ fn mechanisms_of_libzmq_are_named() {
             "speaks PLAIN, you offered NULL: it asks for a user and a password"
         )
     );
-    assert!(
-        String::from_utf8_lossy(&ended.output).contains("speaks ZMTP 3.1, mechanism PLAIN, as server\n"),
-        "{:?}",
-        ended.output
-    );
-    // Neither may be had from how libzmq was compiled.
+    let found = String::from_utf8(ended.output).unwrap();
+    assert!(found.ends_with("\nspeaks ZMTP 3.1, mechanism PLAIN\n"), "{found}");
+    // Whether there is CURVE depends on how libzmq was compiled.
     if zmq::has("curve").unwrap_or(false) {
         let keys = zmq::CurveKeyPair::new().unwrap();
         let mut peer = Libzmq::new(SocketType::Rep);
