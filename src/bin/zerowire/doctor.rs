@@ -111,7 +111,11 @@ impl Doctor {
         let endpoint = &self.endpoint;
         wrong(match error.kind() {
             io::ErrorKind::ConnectionRefused => {
-                format!("nothing listens at {endpoint}: is the program running, and is that its port?")
+                let place = match endpoint {
+                    Endpoint::Tcp { .. } => "port",
+                    _ => "path",
+                };
+                format!("nothing listens at {endpoint}: is the program running, and is that its {place}?")
             }
             io::ErrorKind::NotFound => format!("nothing listens at {endpoint}: there is no such file"),
             io::ErrorKind::PermissionDenied => format!("no permission to connect to {endpoint}"),

@@ -15,6 +15,7 @@ use clap::{Args, Subcommand};
 use zerowire::{Context, Endpoint, Message, PullSocket, PushSocket, RepSocket, ReqSocket, ShutdownReport};
 
 use crate::arguments::{to_bind, to_connect};
+use crate::examples;
 use crate::failure::Failure;
 use crate::histogram::Histogram;
 use crate::output;
@@ -22,22 +23,22 @@ use crate::output;
 #[derive(Subcommand)]
 pub enum Perf {
     /// Receives COUNT messages from remote_thr, and says how fast they came.
-    #[command(name = "local_thr")]
+    #[command(name = "local_thr", after_help = examples::THROUGHPUT)]
     LocalThroughput(Bound),
     /// Sends COUNT messages to local_thr.
-    #[command(name = "remote_thr")]
+    #[command(name = "remote_thr", after_help = examples::THROUGHPUT)]
     RemoteThroughput(Connected),
     /// Sends back COUNT messages of remote_lat.
-    #[command(name = "local_lat")]
+    #[command(name = "local_lat", after_help = examples::LATENCY)]
     LocalLatency(Bound),
     /// Sends COUNT messages to local_lat, one after the other, and says how long they took.
-    #[command(name = "remote_lat")]
+    #[command(name = "remote_lat", after_help = examples::LATENCY)]
     RemoteLatency(Connected),
     /// Measures the throughput between two threads.
-    #[command(name = "inproc_thr")]
+    #[command(name = "inproc_thr", after_help = examples::INPROC_THROUGHPUT)]
     InprocThroughput(Load),
     /// Measures the latency between two threads.
-    #[command(name = "inproc_lat")]
+    #[command(name = "inproc_lat", after_help = examples::INPROC_LATENCY)]
     InprocLatency(Load),
 }
 

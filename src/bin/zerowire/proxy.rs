@@ -12,6 +12,7 @@ use zerowire::{
 
 use crate::arguments::{to_bind, to_connect};
 use crate::durations;
+use crate::examples;
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::output;
@@ -19,10 +20,13 @@ use crate::output;
 #[derive(Subcommand)]
 pub enum Pattern {
     /// Requests of req and dealer at the front go to rep, dealer or router at the back in turn, and the replies back.
+    #[command(after_help = examples::QUEUE)]
     Queue(Ends),
     /// Messages of pub at the front go to sub at the back, and subscriptions to the front.
+    #[command(after_help = examples::FORWARDER)]
     Forwarder(Ends),
     /// Messages of push at the front go to pull at the back in turn.
+    #[command(after_help = examples::STREAMER)]
     Streamer(Ends),
 }
 
