@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod diagnosing;
+#[cfg(target_os = "linux")]
+mod examples;
 mod exchanging;
 mod measuring;
 mod options;

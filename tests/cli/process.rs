@@ -1,5 +1,6 @@
 //! The command as a child process whose ends are all observed, with deadlines that fail loudly.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -35,12 +36,12 @@ impl Zerowire {
     }
 
     /// The same with arguments that may have blanks in them.
-    pub fn start_with(arguments: &[&str]) -> Zerowire {
+    pub fn start_with(arguments: &[impl AsRef<OsStr>]) -> Zerowire {
         Zerowire::start_program(crate::program(), arguments)
     }
 
     /// The same with another program.
-    pub fn start_program(program: &Path, arguments: &[&str]) -> Zerowire {
+    pub fn start_program(program: &Path, arguments: &[impl AsRef<OsStr>]) -> Zerowire {
         let (mut process, output) = Zerowire::spawn(program, arguments);
         process.output = lines(output);
         process
@@ -54,7 +55,7 @@ impl Zerowire {
         )
     }
 
-    fn spawn(program: &Path, arguments: &[&str]) -> (Zerowire, ChildStdout) {
+    fn spawn(program: &Path, arguments: &[impl AsRef<OsStr>]) -> (Zerowire, ChildStdout) {
         let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::piped())
@@ -157,9 +158,8 @@ impl Zerowire {
 
     /// The largest its memory has ever been, in bytes.
     pub fn memory_peak(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        let peak = status_line(self.id(), "VmHWM:");
+        let kib: u64 = peak.split_whitespace().next().unwrap().parse().unwrap();
         kib * 1024
     }
 
@@ -226,6 +226,23 @@ pub fn end_of(mut child: Child) -> ExitStatus {
             panic!("the process does not end");
         }
     }
+}
+
+/// Waits until a process takes care of SIGTERM itself, rather than being ended by it.
+pub fn wait_until_signals_are_caught(id: u32) {
+    let until = Instant::now() + DEADLINE;
+    let caught = || u64::from_str_radix(&status_line(id, "SigCgt:"), 16).unwrap();
+    while caught() & 1 << 14 == 0 {
+        assert!(Instant::now() < until, "the process does not catch signals");
+        thread::yield_now();
+    }
+}
+
+/// What the kernel says of a process under this name.
+fn status_line(id: u32, name: &str) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap().trim().to_owned()
 }
 
 fn text(line: Vec<u8>) -> String {

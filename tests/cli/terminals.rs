@@ -83,7 +83,7 @@ fn help_has_colours_on_a_terminal_only() {
     let (mut person, slave) = terminal();
     let child = zerowire("push --help").stdout(slave).spawn().unwrap();
     assert!(end_of(child).success());
-    person.sees("Example: ");
+    person.sees("Example");
     assert!(person.seen.contains("\x1b["), "{:?}", person.seen);
     let piped = zerowire("push --help").output().unwrap();
     assert!(!piped.stdout.contains(&0x1b));
