@@ -48,9 +48,9 @@ pub fn run(tap: &Tap) -> Result<(), Failure> {
         ),
         None => None,
     };
+    let mut interrupts = Interrupts::catch(GRACE)?;
     let (listener, endpoint) = Listener::bind(&tap.listen)
         .map_err(|error| Failure::Error(format!("cannot bind {}: {error}", tap.listen)))?;
-    let mut interrupts = Interrupts::catch(GRACE)?;
     output::tell(&format!("listening on {endpoint}"));
     let relay = Arc::new(Relay {
         to: tap.to.clone(),
