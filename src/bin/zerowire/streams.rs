@@ -177,10 +177,10 @@ impl Listener {
                 ..
             } => {
                 let directory = private_directory()?;
-                let path = directory.join("socket");
-                let endpoint = format!("ipc://{}", path.display());
+                let file = directory.join("socket");
+                let endpoint = format!("ipc://{}", file.display());
                 let endpoint = endpoint.parse().map_err(io::Error::other)?;
-                Ok((Listener::bind_file(path, Some(directory))?, endpoint))
+                Ok((Listener::bind_file(file, Some(directory))?, endpoint))
             }
             #[cfg(target_os = "linux")]
             Endpoint::Ipc {
