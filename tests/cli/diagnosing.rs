@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 use zerowire::{
     Context, DealerSocket, PairSocket, PubSocket, PullSocket, PushSocket, RepSocket, ReqSocket, RouterSocket,
@@ -223,6 +224,48 @@ fn those_who_say_nothing_are_named() {
         reason.starts_with("accepts connections and closes them without a word"),
         "{reason}"
     );
+}
+
+/// What libzmq does when it hears of another mechanism than its own before it has told its own.
+#[test]
+fn a_peer_that_waits_for_the_version_only_is_understood() {
+    let endpoint = server(|mut stream| {
+        let greeting = greeting(3, 1, "PLAIN");
+        stream.write_all(&greeting[..10]).unwrap();
+        stream.read_exact(&mut [0; 12]).unwrap();
+        // More than a version would be a mechanism.
+        stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        if stream.read(&mut [0]).is_err() {
+            stream.write_all(&greeting[10..]).unwrap();
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+    });
+    assert_eq!(
+        wrong(&format!("{endpoint} --timeout 20s")),
+        "speaks PLAIN, you offered NULL: it asks for a user and a password"
+    );
+    let endpoint = server(|mut stream| {
+        stream.write_all(&greeting(3, 1, "NULL")[..20]).unwrap();
+        let _ = stream.read_exact(&mut [0; 12]);
+    });
+    let reason = wrong(&endpoint);
+    assert!(
+        reason.starts_with("begins like ZMTP, and closes the connection in the middle of its greeting"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_peer_that_waits_for_the_whole_greeting_is_understood() {
+    let endpoint = server(|mut stream| {
+        stream.read_exact(&mut [0; 64]).unwrap();
+        stream
+            .write_all(&[greeting(3, 0, "NULL"), ready("PUB")].concat())
+            .unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let found = doctor(&format!("{endpoint} --timeout 200ms")).well();
+    assert!(found.contains("is a PUB: connect with sub or xsub"), "{found}");
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn push_sends_its_texts_as_often_as_it_is_told() {
 #[test]
 fn push_waits_for_a_peer_before_it_exits() {
     let mut push = Zerowire::start("push -b tcp://127.0.0.1:* -m early");
-    let endpoint = push.told("listening on ").replace("listening on ", "");
+    let endpoint = push.told_endpoint("");
     let context = Context::new();
     let mut pull = PullSocket::new(&context);
     pull.connect(endpoint.as_str()).unwrap();
@@ -84,7 +84,7 @@ fn parts_are_separated_by_tabs_in_plain_output() {
 #[test]
 fn pub_waits_for_subscribers_and_sub_gets_what_it_asked_for() {
     let mut publisher = Zerowire::start("pub -b tcp://127.0.0.1:* --wait-subscribers 2");
-    let endpoint = publisher.told("listening on ").replace("listening on ", "");
+    let endpoint = publisher.told_endpoint("");
     publisher.write(b"a1\nb1\na2\nb2\nb3\n");
     let some = Zerowire::start(&format!("sub -c {endpoint} -s a -s b3 -n 3"));
     let all = Zerowire::start(&format!("xsub -c {endpoint} -n 5"));

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod diagnosing;
+#[cfg(target_os = "linux")]
+mod examples;
 mod exchanging;
 mod measuring;
 mod options;
@@ -10,3 +12,8 @@ mod proxying;
 mod streams;
 mod tapping;
 mod terminals;
+
+/// The command, built by cargo for these tests.
+fn program() -> &'static std::path::Path {
+    env!("CARGO_BIN_EXE_zerowire").as_ref()
+}

@@ -1,9 +1,11 @@
 //! Arguments, exit statuses, signals, and what is told on standard error.
 
+use std::path::Path;
+
 use serde_json::Value;
 use zerowire::{Context, PullSocket, PushSocket};
 
-use crate::process::{DEADLINE, Zerowire};
+use crate::process::{DEADLINE, Zerowire, wait_until_signals_are_caught};
 
 #[test]
 fn mistakes_in_the_arguments_end_with_status_two() {
@@ -34,9 +36,9 @@ fn mistakes_in_the_arguments_end_with_status_two() {
 fn help_and_version_end_well() {
     for socket in "push pull pub sub req rep dealer router pair xpub xsub".split(' ') {
         let help = Zerowire::run(&format!("{socket} --help"), b"").well();
-        assert!(help.contains("Example: ") && help.contains("--bind"), "{help}");
+        assert!(help.contains("\nExample") && help.contains("--bind"), "{help}");
     }
-    assert!(Zerowire::run("--help", b"").well().contains("Examples:"));
+    assert!(Zerowire::run("--help", b"").well().contains("\nExamples"));
     assert!(Zerowire::run("--version", b"").well().starts_with("zerowire "));
 }
 
@@ -95,6 +97,9 @@ fn what_makes_no_progress_ends_with_status_three() {
         "pull -b ipc://* --timeout 30ms".to_owned(),
         "pub -b ipc://* -m x --wait-subscribers 1 --timeout 30ms".to_owned(),
         "req -c ipc:///nowhere/to/be/found -m nobody --timeout 30ms".to_owned(),
+        "sub -b ipc://* --timeout 30ms".to_owned(),
+        "xsub -b ipc://* --timeout 30ms".to_owned(),
+        "xpub -b ipc://* -m x --wait-subscribers 1 --timeout 30ms".to_owned(),
         "rep -b ipc://* --timeout 30ms".to_owned(),
         "router -b ipc://* --timeout 30ms".to_owned(),
         "pair -b ipc://* --timeout 30ms".to_owned(),
@@ -134,17 +139,84 @@ fn signals_end_every_kind_of_wait_in_order() {
     for signal in ["INT", "TERM"] {
         for arguments in [
             "pull -b ipc://*",
-            "rep -b ipc://*",
             "push -b ipc://* -m nobody",
+            "push -b ipc://*",
             "pub -b ipc://* -m x --wait-subscribers 1",
+            "pub -b ipc://*",
+            "sub -b ipc://*",
+            "req -b ipc://* -m nobody",
+            "rep -b ipc://*",
+            "dealer -b ipc://* -m nobody",
+            "router -b ipc://*",
             "pair -b ipc://*",
             "xpub -b ipc://*",
+            "xsub -b ipc://*",
+            "perf local_thr ipc://* 1 1",
+            "perf local_lat ipc://* 1 1",
+            "proxy queue --front ipc://* --back ipc://@zerowire-test-signals",
+            "tap --listen ipc://* --to ipc:///nowhere/to/be/found",
         ] {
-            let (process, _) = Zerowire::listening(arguments);
+            let mut process = Zerowire::start(arguments);
+            let name = if arguments.starts_with("proxy") {
+                "front"
+            } else {
+                ""
+            };
+            let endpoint = process.told_endpoint(name);
+            if name == "front" {
+                process.told_endpoint("back");
+            }
+            process.signal(signal);
+            process.end().well();
+            let path = endpoint.strip_prefix("ipc://").unwrap();
+            assert!(!Path::new(path).exists(), "{arguments} leaves {path} behind");
+        }
+        for arguments in [
+            "perf remote_thr ipc:///nowhere/x 1 5",
+            "perf remote_lat ipc:///nowhere/x 1 5",
+        ] {
+            let process = Zerowire::start(arguments);
+            wait_until_signals_are_caught(process.id());
             process.signal(signal);
             process.end().well();
         }
     }
+}
+
+#[test]
+fn every_type_says_in_one_line_why_it_cannot_bind() {
+    let types = "push pull pub sub req rep dealer router pair xpub xsub";
+    let others = ["perf local_thr", "perf local_lat"];
+    for command in types.split(' ').chain(others) {
+        let load = if command.starts_with("perf") { "1 1" } else { "" };
+        let bind = if command.starts_with("perf") { "" } else { "-b " };
+        let ended = Zerowire::run(&format!("{command} {bind}ipc:///nowhere/to/be/found {load}"), b"");
+        assert_eq!(ended.code(), 1, "{command}: {:#?}", ended.errors);
+        assert!(ended.reason().contains("does not exist"), "{}", ended.reason());
+    }
+}
+
+/// A text, a topic and a name are what they are on the command line, UTF-8 or not.
+#[cfg(unix)]
+#[test]
+fn texts_may_be_any_bytes() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let odd = std::ffi::OsStr::from_bytes(b"\xff\xfe odd");
+    let (mut router, endpoint) = Zerowire::listening("router -b tcp://127.0.0.1:* --hex -n 1");
+    let dealer = ["dealer", "-c", &endpoint, "-n", "0", "--identity"].map(std::ffi::OsStr::new);
+    let dealer = Zerowire::start_with(&[&dealer[..], &[odd, "-m".as_ref(), odd]].concat());
+    assert_eq!(router.line(), b"fffe206f6464|fffe206f6464");
+    dealer.end().well();
+    router.end().well();
+
+    let mut publisher = Zerowire::start("pub -b tcp://127.0.0.1:* --hex --wait-subscribers 1");
+    let endpoint = publisher.told_endpoint("");
+    publisher.write(b"ff\nfffe206f646421\n");
+    let sub = ["sub", "-c", &endpoint, "--hex", "-n", "1", "-s"].map(std::ffi::OsStr::new);
+    let sub = Zerowire::start_with(&[&sub[..], &[odd]].concat());
+    assert_eq!(sub.end().well(), "fffe206f646421\n");
+    publisher.end().well();
 }
 
 #[test]
@@ -162,7 +234,7 @@ fn messages_that_were_received_are_printed_before_a_signal_ends_it() {
 #[test]
 fn events_are_json_lines() {
     let mut pull = Zerowire::start("pull -b tcp://127.0.0.1:* --events -n 1");
-    let endpoint = pull.told("listening on ").replace("listening on ", "");
+    let endpoint = pull.told_endpoint("");
     let push = Zerowire::run(&format!("push -c {endpoint} -m x --events"), b"");
     push.well();
     let pull = pull.end();

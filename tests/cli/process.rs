@@ -1,7 +1,9 @@
 //! The command as a child process whose ends are all observed, with deadlines that fail loudly.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,31 +36,48 @@ impl Zerowire {
     }
 
     /// The same with arguments that may have blanks in them.
-    pub fn start_with(arguments: &[&str]) -> Zerowire {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_zerowire"))
+    pub fn start_with(arguments: &[impl AsRef<OsStr>]) -> Zerowire {
+        Zerowire::start_program(crate::program(), arguments)
+    }
+
+    /// The same with another program.
+    pub fn start_program(program: &Path, arguments: &[impl AsRef<OsStr>]) -> Zerowire {
+        let (mut process, output) = Zerowire::spawn(program, arguments);
+        process.output = lines(output);
+        process
+    }
+
+    /// Starts the command, and leaves it to the caller to read its output, or not to.
+    pub fn start_unread(arguments: &str) -> (Zerowire, ChildStdout) {
+        Zerowire::spawn(
+            crate::program(),
+            &arguments.split_whitespace().collect::<Vec<_>>(),
+        )
+    }
+
+    fn spawn(program: &Path, arguments: &[impl AsRef<OsStr>]) -> (Zerowire, ChildStdout) {
+        let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let stdin = child.stdin.take();
-        let output = lines(child.stdout.take().unwrap());
-        let errors = lines(child.stderr.take().unwrap());
-        Zerowire {
+        let output = child.stdout.take().unwrap();
+        let process = Zerowire {
+            stdin: child.stdin.take(),
+            output: channel().1,
+            errors: lines(child.stderr.take().unwrap()),
             child,
-            stdin,
-            output,
-            errors,
             told: Vec::new(),
-        }
+        };
+        (process, output)
     }
 
     /// Starts a command that binds, and says where it listens.
     pub fn listening(arguments: &str) -> (Zerowire, String) {
         let mut process = Zerowire::start(arguments);
-        let line = process.told("listening on ");
-        let endpoint = line.trim_start_matches("listening on ").to_owned();
+        let endpoint = process.told_endpoint("");
         (process, endpoint)
     }
 
@@ -107,17 +126,26 @@ impl Zerowire {
         }
     }
 
+    /// Waits for it to say where it, or the end of it that is called so, listens.
+    pub fn told_endpoint(&mut self, name: &str) -> String {
+        let start = format!("{name} listening on ");
+        let line = self.told(start.trim_start());
+        line.trim_start_matches(start.trim_start()).to_owned()
+    }
+
     /// Waits for a line on standard output, and returns it without its end.
     pub fn line(&mut self) -> Vec<u8> {
-        match self.output.recv_timeout(DEADLINE) {
-            Ok(mut line) => {
-                if line.last() == Some(&b'\n') {
-                    line.pop();
-                }
-                line
-            }
-            Err(error) => panic!("{error}: no line of output; told {:#?}", self.told),
+        let line = self.line_within(DEADLINE);
+        line.unwrap_or_else(|| panic!("no line of output; told {:#?}", self.told))
+    }
+
+    /// The same, or nothing if there is none for so long.
+    pub fn line_within(&mut self, time: Duration) -> Option<Vec<u8>> {
+        let mut line = self.output.recv_timeout(time).ok()?;
+        if line.last() == Some(&b'\n') {
+            line.pop();
         }
+        Some(line)
     }
 
     /// Asks it to end, as a terminal or a supervisor does.
@@ -130,9 +158,8 @@ impl Zerowire {
 
     /// The largest its memory has ever been, in bytes.
     pub fn memory_peak(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        let peak = status_line(self.id(), "VmHWM:");
+        let kib: u64 = peak.split_whitespace().next().unwrap().parse().unwrap();
         kib * 1024
     }
 
@@ -199,6 +226,23 @@ pub fn end_of(mut child: Child) -> ExitStatus {
             panic!("the process does not end");
         }
     }
+}
+
+/// Waits until a process takes care of SIGTERM itself, rather than being ended by it.
+pub fn wait_until_signals_are_caught(id: u32) {
+    let until = Instant::now() + DEADLINE;
+    let caught = || u64::from_str_radix(&status_line(id, "SigCgt:"), 16).unwrap();
+    while caught() & 1 << 14 == 0 {
+        assert!(Instant::now() < until, "the process does not catch signals");
+        thread::yield_now();
+    }
+}
+
+/// What the kernel says of a process under this name.
+fn status_line(id: u32, name: &str) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap().trim().to_owned()
 }
 
 fn text(line: Vec<u8>) -> String {

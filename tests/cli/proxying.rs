@@ -9,12 +9,8 @@ fn proxy(arguments: &str) -> (Zerowire, String, String) {
     let mut process = Zerowire::start(&format!(
         "proxy {arguments} --front tcp://127.0.0.1:* --back tcp://127.0.0.1:*"
     ));
-    let front = process
-        .told("front listening on ")
-        .replace("front listening on ", "");
-    let back = process
-        .told("back listening on ")
-        .replace("back listening on ", "");
+    let front = process.told_endpoint("front");
+    let back = process.told_endpoint("back");
     (process, front, back)
 }
 
@@ -57,9 +53,7 @@ fn a_forwarder_passes_subscriptions_up_and_messages_down() {
 #[test]
 fn a_streamer_passes_work_on_and_publishes_copies() {
     let (mut proxy, front, back) = proxy("streamer --capture tcp://127.0.0.1:*");
-    let capture = proxy
-        .told("capture listening on ")
-        .replace("capture listening on ", "");
+    let capture = proxy.told_endpoint("capture");
     let context = Context::new();
     let mut pull = PullSocket::new(&context);
     pull.connect(back.as_str()).unwrap();
@@ -95,9 +89,7 @@ fn both_ends_can_connect() {
     let mut rep = RepSocket::new(&context);
     let back = rep.bind("tcp://127.0.0.1:*").unwrap();
     let mut proxy = Zerowire::start(&format!("proxy queue --front ipc://* --back-connect {back}"));
-    let front = proxy
-        .told("front listening on ")
-        .replace("front listening on ", "");
+    let front = proxy.told_endpoint("front");
     let mut req = ReqSocket::new(&context);
     req.connect(front.as_str()).unwrap();
     req.send("?").unwrap();

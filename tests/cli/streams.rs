@@ -1,12 +1,12 @@
 //! Pipes: binary and endless input, much of it, and readers that go away.
 
-use std::io::{Read, Write};
-use std::process::{Command, Stdio};
+use std::io::Write;
 use std::thread;
+use std::time::Duration;
 
 use zerowire::{Context, PullSocket, PushSocket};
 
-use crate::process::{DEADLINE, Zerowire, end_of};
+use crate::process::{DEADLINE, Zerowire};
 
 #[test]
 fn binary_input_arrives_as_it_is() {
@@ -32,39 +32,23 @@ fn binary_input_arrives_as_it_is() {
 
 #[test]
 fn output_that_nobody_reads_any_more_ends_it_quietly() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_zerowire"))
-        .args(["pull", "-b", "tcp://127.0.0.1:*"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut errors = child.stderr.take().unwrap();
-    let mut first = [0; 64];
-    let read = errors.read(&mut first).unwrap();
-    let endpoint = std::str::from_utf8(&first[..read])
-        .unwrap()
-        .trim()
-        .replace("listening on ", "");
+    let (mut pull, output) = Zerowire::start_unread("pull -b tcp://127.0.0.1:*");
+    let endpoint = pull.told_endpoint("");
     // What `| head -0` does.
-    drop(child.stdout.take());
+    drop(output);
     let context = Context::new();
     let mut push = PushSocket::new(&context);
     push.connect(endpoint.as_str()).unwrap();
     push.send("for nobody").unwrap();
-    let mut rest = String::new();
-    errors.read_to_string(&mut rest).unwrap();
-    assert_eq!((end_of(child).code(), rest.as_str()), (Some(0), ""));
+    let ended = pull.end();
+    assert_eq!((ended.code(), ended.errors.len()), (0, 1), "{:#?}", ended.errors);
 }
 
 #[test]
 fn completions_for_nobody_end_quietly() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_zerowire"))
-        .args(["completions", "bash"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    drop(child.stdout.take());
-    assert_eq!(end_of(child).code(), Some(0));
+    let (completions, output) = Zerowire::start_unread("completions bash");
+    drop(output);
+    completions.end().well();
 }
 
 #[test]
@@ -116,34 +100,18 @@ fn a_long_stream_takes_little_memory_on_both_sides() {
 
 #[test]
 fn a_signal_ends_it_even_if_its_output_is_stuck() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_zerowire"))
-        .args(["pull", "-b", "tcp://127.0.0.1:*"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut errors = child.stderr.take().unwrap();
-    let mut first = [0; 64];
-    let read = errors.read(&mut first).unwrap();
-    let endpoint = std::str::from_utf8(&first[..read])
-        .unwrap()
-        .trim()
-        .replace("listening on ", "");
+    let (mut pull, output) = Zerowire::start_unread("pull -b tcp://127.0.0.1:*");
+    let endpoint = pull.told_endpoint("");
     let context = Context::new();
     let mut push = PushSocket::new(&context);
     push.connect(endpoint.as_str()).unwrap();
     // More than the pipe, the queues and the kernel hold: when no more is taken, the command waits for its output.
     let text = vec![b'x'; 64 << 10];
     while push
-        .send_timeout(text.clone(), std::time::Duration::from_millis(200))
+        .send_timeout(text.clone(), Duration::from_millis(200))
         .is_ok()
     {}
-    assert!(
-        Command::new("kill")
-            .arg(child.id().to_string())
-            .status()
-            .unwrap()
-            .success()
-    );
-    assert_eq!(end_of(child).code(), Some(0));
+    pull.signal("TERM");
+    pull.end().well();
+    drop(output);
 }

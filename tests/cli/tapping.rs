@@ -37,11 +37,7 @@ fn said(lines: &[String], start: &str) -> Vec<String> {
 
 #[test]
 fn a_conversation_is_printed_in_both_directions() {
-    for listen in ["tcp://127.0.0.1:*", "ipc:///tmp/zerowire-tap-test"] {
-        let listen = match listen.strip_prefix("ipc://") {
-            Some(path) => format!("ipc://{path}-{}", std::process::id()),
-            None => listen.to_owned(),
-        };
+    for listen in ["tcp://127.0.0.1:*", "ipc://*"] {
         let context = Context::new();
         let mut rep = RepSocket::new(&context);
         let target = rep.bind("tcp://127.0.0.1:*").unwrap();
@@ -76,10 +72,29 @@ fn a_conversation_is_printed_in_both_directions() {
         );
         tap.signal("TERM");
         tap.end().well();
-        if let Some(path) = listen.strip_prefix("ipc://") {
-            assert!(!std::path::Path::new(path).exists());
+        if let Some(path) = endpoint.strip_prefix("ipc://") {
+            // Neither the file nor the directory around it.
+            let path = std::path::Path::new(path);
+            assert!(path.is_absolute() && !path.parent().unwrap().exists());
         }
     }
+}
+
+#[test]
+fn a_path_that_a_killed_tap_has_left_is_taken_over() {
+    let path = std::env::temp_dir().join(format!("zerowire-test-tap-{}", std::process::id()));
+    let arguments = format!("--listen ipc://{} --to tcp://127.0.0.1:1", path.display());
+    let (killed, _) = tap(&arguments);
+    killed.signal("KILL");
+    assert_eq!(killed.end().status.code(), None);
+    let (tap, endpoint) = tap(&arguments);
+    // But not from one that listens.
+    let second = Zerowire::run(&format!("tap {arguments}"), b"");
+    assert_eq!(second.code(), 1);
+    assert!(second.reason().starts_with(&format!("cannot bind {endpoint}: ")));
+    tap.signal("TERM");
+    tap.end().well();
+    assert!(!path.exists());
 }
 
 #[test]

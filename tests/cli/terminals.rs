@@ -68,7 +68,7 @@ impl Person {
 }
 
 fn zerowire(arguments: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_zerowire"));
+    let mut command = Command::new(crate::program());
     command.args(arguments.split_whitespace());
     command
         .env("TERM", "xterm")
@@ -83,7 +83,7 @@ fn help_has_colours_on_a_terminal_only() {
     let (mut person, slave) = terminal();
     let child = zerowire("push --help").stdout(slave).spawn().unwrap();
     assert!(end_of(child).success());
-    person.sees("Example: ");
+    person.sees("Example");
     assert!(person.seen.contains("\x1b["), "{:?}", person.seen);
     let piped = zerowire("push --help").output().unwrap();
     assert!(!piped.stdout.contains(&0x1b));

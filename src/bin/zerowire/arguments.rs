@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and how it is explained.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -8,114 +9,78 @@ use zerowire::{Endpoint, IpcAddress, SocketType};
 
 use crate::doctor::Doctor;
 use crate::durations;
+use crate::examples;
 use crate::perf::Perf;
 use crate::proxy::Pattern;
 use crate::tap::Tap;
 
 /// Sends, receives, measures and diagnoses ZeroMQ traffic from a shell.
 ///
-/// Endpoints are tcp://host:port, ipc:///path or ipc://@name; to bind, tcp://*:port and port * work as well. Exit status: 0
-/// done, 1 error, 2 wrong usage, 3 timeout.
+/// Endpoints are tcp://host:port, ipc:///path or ipc://@name; to bind, host and port may be *, as in 'tcp://*:5555', 'tcp://127.0.0.1:*'
+/// and 'ipc://*', in quotes for the shell. Durations have a unit, as in 500ms, 2s or 1m. Exit status: 0 done, 1 error, 2 wrong
+/// usage, 3 timeout.
 #[derive(Parser)]
-#[command(name = "zerowire", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "zerowire", version, after_help = examples::ZEROWIRE, max_term_width = 100)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
 }
 
-const EXAMPLES: &str = "\
-Examples:
-  A pipe between two machines:
-    zerowire pull -b tcp://*:5555 > copy.txt
-    zerowire push -c tcp://server:5555 < file.txt
-  A chat between two terminals:
-    zerowire pair -b tcp://127.0.0.1:5555
-    zerowire pair -c tcp://127.0.0.1:5555
-  Everything that a publisher says about the weather:
-    zerowire sub -c tcp://server:5556 -s weather
-  One question, one answer:
-    zerowire req -c tcp://server:5557 -m 'are you there?' --timeout 2s
-  Why does it not work?
-    zerowire doctor tcp://server:5557";
-
 #[derive(Subcommand)]
 pub enum Command {
     /// Deals out messages to pullers in turn.
-    #[command(after_help = "Example: seq 1000 | zerowire push -c tcp://127.0.0.1:5555")]
+    #[command(after_help = examples::PIPELINE)]
     Push(Push),
     /// Prints what pushers deal out.
-    #[command(after_help = "Example: zerowire pull -b tcp://*:5555 -n 10")]
+    #[command(after_help = examples::PIPELINE)]
     Pull(Pull),
     /// Publishes messages to whoever has subscribed to what they begin with.
-    #[command(
-        after_help = "A subscriber that is too slow, or that is not there yet, misses messages; so\n\
-                      Example: zerowire pub -b tcp://*:5556 --wait-subscribers 1 -m 'weather: rain'"
-    )]
+    #[command(after_help = examples::PUB)]
     Pub(Pub),
     /// Prints what publishers say.
-    #[command(after_help = "Example: zerowire sub -c tcp://127.0.0.1:5556 -s weather -s traffic")]
+    #[command(after_help = examples::SUB)]
     Sub(Sub),
     /// Asks, waits for the answer, and asks the next.
-    #[command(after_help = "Example: zerowire req -c tcp://127.0.0.1:5557 -m ping -n 3 --interval 1s")]
+    #[command(after_help = examples::REQ_REP)]
     Req(Req),
     /// Answers requests: with what was asked, or with given answers in turn.
-    #[command(after_help = "Example: zerowire rep -b tcp://*:5557 -m pong")]
+    #[command(after_help = examples::REQ_REP)]
     Rep(Rep),
     /// Sends to peers in turn, and prints what they send.
-    #[command(after_help = "To a rep, a message begins with an empty part:\n\
-                            Example: echo '|70696e67' | zerowire dealer --hex -c tcp://127.0.0.1:5557 -n 1")]
+    #[command(after_help = examples::DEALER)]
     Dealer(Dealer),
     /// Prints messages with the name of their sender as first part.
-    #[command(after_help = "Example: zerowire router -b tcp://*:5558 --echo")]
+    #[command(after_help = examples::ROUTER)]
     Router(Router),
     /// Talks to one peer: sends what is typed, prints what comes.
-    #[command(
-        after_help = "Example: zerowire pair -b tcp://*:5559, and in another terminal\n         \
-                            zerowire pair -c tcp://127.0.0.1:5559"
-    )]
+    #[command(after_help = examples::PAIR)]
     Pair(Pair),
     /// Publishes like pub, and prints subscriptions: 1 and the topic, or 0 and the topic when it ends.
-    #[command(after_help = "Example: zerowire xpub -b tcp://*:5556 --hex")]
+    #[command(after_help = examples::XPUB)]
     Xpub(Xpub),
     /// Receives like sub, without filtering again what comes.
-    #[command(after_help = "Example: zerowire xsub -c tcp://127.0.0.1:5556")]
+    #[command(after_help = examples::XSUB)]
     Xsub(Sub),
     /// Measures throughput and latency, with libzmq's tools of the same names or with itself.
-    #[command(after_help = "Example, in two terminals:\n    \
-                            zerowire perf local_thr tcp://*:5560 100 1000000\n    \
-                            zerowire perf remote_thr tcp://127.0.0.1:5560 100 1000000")]
+    #[command(after_help = examples::THROUGHPUT)]
     Perf {
         #[command(subcommand)]
         perf: Perf,
     },
     /// Passes messages on between two endpoints, until a signal.
-    #[command(
-        after_help = "Example: zerowire proxy queue --front tcp://*:5557 --back tcp://*:5558\n    \
-                            then clients: zerowire req -c tcp://127.0.0.1:5557\n    \
-                            and workers:  zerowire rep -c tcp://127.0.0.1:5558"
-    )]
+    #[command(after_help = examples::QUEUE)]
     Proxy {
         #[command(subcommand)]
         pattern: Pattern,
     },
     /// Says what stands at an endpoint, and what is wrong with it.
-    #[command(
-        after_help = "Exit status 1 says that something is wrong, and standard error what.\n\
-                      Examples: zerowire doctor tcp://server:5557\n          \
-                      zerowire doctor tcp://server:5557 --as req"
-    )]
+    #[command(after_help = examples::DOCTOR)]
     Doctor(Doctor),
     /// Stands between two programs and prints what they say to each other.
-    #[command(
-        after_help = "Connections go on to the other endpoint as they are. A line has the seconds since the start, the\n\
-                      connection, > for what a client says or < for what it hears, and that.\n\
-                      Example: zerowire tap --listen tcp://*:6000 --to tcp://server:5557"
-    )]
+    #[command(after_help = examples::TAP)]
     Tap(Tap),
     /// Writes the completions of a shell.
-    #[command(
-        after_help = "Example: zerowire completions bash > ~/.local/share/bash-completion/completions/zerowire"
-    )]
+    #[command(after_help = examples::COMPLETIONS)]
     Completions {
         /// The shell.
         shell: Shell,
@@ -164,7 +129,7 @@ pub struct Sub {
     pub stop: Stop,
     /// Receive messages that begin with this [default: everything]. May be repeated.
     #[arg(short, long, value_name = "PREFIX")]
-    pub subscribe: Vec<String>,
+    pub subscribe: Vec<OsString>,
 }
 
 #[derive(Args)]
@@ -185,14 +150,14 @@ pub struct Req {
 pub struct Rep {
     #[command(flatten)]
     pub all: Common,
-    /// Answer this [default: the request itself]. Repeated, the answers take turns.
-    #[arg(short, long, value_name = "TEXT")]
-    pub message: Vec<String>,
     #[command(flatten)]
-    pub marks: BothMarks,
-    /// End after this many requests [default: never].
-    #[arg(short = 'n', long, value_name = "N")]
-    pub count: Option<u64>,
+    pub answers: Answers,
+    #[command(flatten)]
+    pub queue: SendQueue,
+    #[command(flatten)]
+    pub receiving: Receiving,
+    #[command(flatten)]
+    pub stop: Stop,
 }
 
 #[derive(Args)]
@@ -214,14 +179,15 @@ pub struct Router {
     #[command(flatten)]
     pub all: Common,
     #[command(flatten)]
-    pub marks: BothMarks,
+    pub echo: Echo,
+    #[command(flatten)]
+    pub queue: SendQueue,
+    #[command(flatten)]
+    pub receiving: Receiving,
     #[command(flatten)]
     pub stop: Stop,
     #[command(flatten)]
     pub identity: Identity,
-    /// Send each message straight back.
-    #[arg(long)]
-    pub echo: bool,
 }
 
 #[derive(Args)]
@@ -298,7 +264,8 @@ pub struct Connections {
 #[derive(Args)]
 #[command(next_help_heading = "Lines and reports")]
 pub struct Telling {
-    /// Exit with status 3 when a send or a receive makes no progress for so long [default: wait for ever].
+    /// Exit with status 3 when a send or a receive makes no progress for so long, as in 500ms, 2s or 1m [default: wait for
+    /// ever].
     #[arg(long, value_name = "DUR", value_parser = durations::parse)]
     pub timeout: Option<Duration>,
     /// Lines are messages whose parts are hexadecimal, separated by |. Otherwise parts are separated by a tab in the output,
@@ -318,13 +285,36 @@ pub struct Telling {
 pub struct Sending {
     /// Send this, as a message of one part [default: the lines of standard input]. May be repeated.
     #[arg(short, long, value_name = "TEXT")]
-    pub message: Vec<String>,
+    pub message: Vec<OsString>,
     /// Pause between two messages.
     #[arg(long, value_name = "DUR", value_parser = durations::parse)]
     pub interval: Option<Duration>,
+    #[command(flatten)]
+    pub queue: SendQueue,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Sending")]
+pub struct SendQueue {
     /// How many messages may wait for each peer [default: 1000].
     #[arg(long, value_name = "N")]
     pub send_hwm: Option<u32>,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Sending")]
+pub struct Answers {
+    /// Answer this [default: the request itself]. Repeated, the answers take turns.
+    #[arg(short, long, value_name = "TEXT")]
+    pub message: Vec<OsString>,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Sending")]
+pub struct Echo {
+    /// Send each message straight back.
+    #[arg(long)]
+    pub echo: bool,
 }
 
 #[derive(Args)]
@@ -352,16 +342,6 @@ pub struct Receiving {
 }
 
 #[derive(Args)]
-pub struct BothMarks {
-    /// How many messages may wait for each peer [default: 1000].
-    #[arg(long, value_name = "N")]
-    pub send_hwm: Option<u32>,
-    /// How many messages of each peer may wait to be printed before it is held back [default: 1000].
-    #[arg(long, value_name = "N")]
-    pub receive_hwm: Option<u32>,
-}
-
-#[derive(Args)]
 #[command(next_help_heading = "Receiving")]
 pub struct Stop {
     /// End after so many messages were received [default: never].
@@ -374,7 +354,7 @@ pub struct Stop {
 pub struct Identity {
     /// The name under which routers know this socket [default: each makes one up].
     #[arg(long, value_name = "TEXT")]
-    pub identity: Option<String>,
+    pub identity: Option<OsString>,
 }
 
 /// An endpoint that other processes can reach.

@@ -40,16 +40,12 @@ pub struct Doctor {
 pub fn run(doctor: &Doctor) -> Result<(), Failure> {
     let mut stream = doctor.connect()?;
     let mut peer = Conversation::new(doctor.timeout);
-    // All of it at once, as older versions wait for parts of it.
-    stream
-        .write_all(&zmtp::greeting())
-        .map_err(|error| wrong(format!("closes the connection: {error}")))?;
-    let greeting = match peer.next(&mut stream) {
+    let greeting = match doctor.greet(&mut peer, &mut stream) {
         Heard::Item(Item::Greeting(greeting)) => greeting,
         other => {
             // Before another connection is made: some serve one at a time.
             drop(stream);
-            return Err(doctor.explain_no_greeting(&other));
+            return Err(doctor.explain_no_greeting(&other, &peer));
         }
     };
     say(&format!("speaks {greeting}"))?;
@@ -115,7 +111,11 @@ impl Doctor {
         let endpoint = &self.endpoint;
         wrong(match error.kind() {
             io::ErrorKind::ConnectionRefused => {
-                format!("nothing listens at {endpoint}: is the program running, and is that its port?")
+                let place = match endpoint {
+                    Endpoint::Tcp { .. } => "port",
+                    _ => "path",
+                };
+                format!("nothing listens at {endpoint}: is the program running, and is that its {place}?")
             }
             io::ErrorKind::NotFound => format!("nothing listens at {endpoint}: there is no such file"),
             io::ErrorKind::PermissionDenied => format!("no permission to connect to {endpoint}"),
@@ -127,8 +127,35 @@ impl Doctor {
         })
     }
 
-    fn explain_no_greeting(&self, heard: &Heard) -> Failure {
+    /// Exchanges greetings. The mechanism is in the last part, and libzmq ends a connection without its own greeting when it
+    /// hears of a mechanism that is not its own; so ours ends when theirs has come, or when they wait for all of ours.
+    fn greet(&self, peer: &mut Conversation, stream: &mut Stream) -> Heard {
+        let greeting = zmtp::greeting();
+        let (version, rest) = greeting.split_at(zmtp::VERSION_END);
+        if let Err(error) = stream.write_all(version) {
+            return Heard::Failed(error);
+        }
+        let heard = match peer.next_within(self.timeout / 4, stream) {
+            Heard::Item(Item::Greeting(greeting)) if greeting.mechanism != "NULL" => {
+                return Heard::Item(Item::Greeting(greeting));
+            }
+            heard @ (Heard::Silence | Heard::Item(_)) => heard,
+            over => return over,
+        };
+        match (stream.write_all(rest), heard) {
+            (Err(error), _) => Heard::Failed(error),
+            (Ok(()), Heard::Silence) => peer.next(stream),
+            (Ok(()), heard) => heard,
+        }
+    }
+
+    fn explain_no_greeting(&self, heard: &Heard, peer: &Conversation) -> Failure {
         wrong(match heard {
+            Heard::End | Heard::Failed(_) if peer.decoder.is_amid_greeting() => {
+                "begins like ZMTP, and closes the connection in the middle of its greeting: it may not take the mechanism \
+                 NULL"
+                    .to_owned()
+            }
             Heard::Fault(Fault::NotZmtp { first }) => format!("not ZMTP: {}", likeness(first)),
             Heard::Fault(fault @ Fault::OldVersion { .. }) => {
                 format!("speaks {fault}: the other side is older than libzmq 4")
@@ -260,7 +287,11 @@ impl Conversation {
     }
 
     fn next(&mut self, stream: &mut Stream) -> Heard {
-        let deadline = Instant::now() + self.timeout;
+        self.next_within(self.timeout, stream)
+    }
+
+    fn next_within(&mut self, timeout: Duration, stream: &mut Stream) -> Heard {
+        let deadline = Instant::now() + timeout;
         let mut buffer = [0; 4096];
         loop {
             if let Some(item) = self.items.pop() {

@@ -3,15 +3,16 @@
 //! It uses the library as any other program does, through its public interface alone.
 //!
 //! ```text
-//!   arguments ──► exchange ──► input, lines, peer, output     the eleven socket types
-//!             ──► perf, proxy                                 measuring, passing on
-//!             ──► doctor, tap ──► zmtp                        what goes over the wire, read byte by byte
+//!   arguments ──► plan ──► exchange ──► source, peer, output     the eleven socket types
+//!             ──► perf, proxy                                    measuring, passing on
+//!             ──► doctor, tap ──► zmtp, streams                  what goes over the wire, read byte by byte
 //! ```
 
 mod arguments;
 mod doctor;
 mod durations;
 mod events;
+mod examples;
 mod exchange;
 mod failure;
 mod histogram;
@@ -23,7 +24,9 @@ mod output;
 mod pcapng;
 mod peer;
 mod perf;
+mod plan;
 mod proxy;
+mod source;
 mod streams;
 mod tap;
 mod zmtp;
@@ -35,7 +38,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use arguments::{Arguments, Command};
-use exchange::Plan;
+use plan::Plan;
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {

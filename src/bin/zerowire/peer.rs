@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use zerowire::{
     BindError, Builder, ConnectError, Context, DealerSocket, Endpoint, Monitor, OptionError, PairSocket,
     PeerId, PubSocket, PullSocket, PushSocket, Receives, RepSocket, ReqSocket, RouterSocket, Selector,
@@ -78,9 +79,9 @@ pub struct Options {
     pub reconnect_max: Option<Duration>,
     pub send_hwm: Option<u32>,
     pub receive_hwm: Option<u32>,
-    pub identity: Option<String>,
+    pub identity: Option<Bytes>,
     /// What a subscriber wants.
-    pub topics: Vec<String>,
+    pub topics: Vec<Bytes>,
 }
 
 /// Makes a socket of the type.

@@ -7,6 +7,7 @@
 //! ```
 
 use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,29 +16,31 @@ use clap::{Args, Subcommand};
 use zerowire::{Context, Endpoint, Message, PullSocket, PushSocket, RepSocket, ReqSocket, ShutdownReport};
 
 use crate::arguments::{to_bind, to_connect};
+use crate::examples;
 use crate::failure::Failure;
 use crate::histogram::Histogram;
+use crate::interrupts::Interrupts;
 use crate::output;
 
 #[derive(Subcommand)]
 pub enum Perf {
     /// Receives COUNT messages from remote_thr, and says how fast they came.
-    #[command(name = "local_thr")]
+    #[command(name = "local_thr", after_help = examples::THROUGHPUT)]
     LocalThroughput(Bound),
     /// Sends COUNT messages to local_thr.
-    #[command(name = "remote_thr")]
+    #[command(name = "remote_thr", after_help = examples::THROUGHPUT)]
     RemoteThroughput(Connected),
     /// Sends back COUNT messages of remote_lat.
-    #[command(name = "local_lat")]
+    #[command(name = "local_lat", after_help = examples::LATENCY)]
     LocalLatency(Bound),
     /// Sends COUNT messages to local_lat, one after the other, and says how long they took.
-    #[command(name = "remote_lat")]
+    #[command(name = "remote_lat", after_help = examples::LATENCY)]
     RemoteLatency(Connected),
     /// Measures the throughput between two threads.
-    #[command(name = "inproc_thr")]
+    #[command(name = "inproc_thr", after_help = examples::INPROC_THROUGHPUT)]
     InprocThroughput(Load),
     /// Measures the latency between two threads.
-    #[command(name = "inproc_lat")]
+    #[command(name = "inproc_lat", after_help = examples::INPROC_LATENCY)]
     InprocLatency(Load),
 }
 
@@ -72,47 +75,76 @@ pub struct Load {
 /// The most that a socket can be told to take.
 const MESSAGE_BYTES_MAX: i64 = i32::MAX as i64;
 
-/// Measures.
+/// Measures, or stops at a signal.
 pub fn run(perf: &Perf) -> Result<(), Failure> {
     let context = Context::new();
+    let mut interrupts = Interrupts::catch(GRACE)?;
+    // Whoever takes it ends the measurement: a signal, or its own end.
+    let running = Arc::new(Mutex::new(Some(context.clone())));
+    let stopped = running.clone();
+    let signals = thread::Builder::new().name("signals".into()).spawn(move || {
+        while !interrupts.came_within(Duration::MAX) {}
+        if let Some(context) = take(&stopped) {
+            // Whatever waits for a peer ends with an error.
+            context.shutdown(Duration::ZERO);
+        }
+    })?;
+    let result = measure(perf, &context);
+    match take(&running) {
+        Some(_) => result,
+        None => {
+            let _ = signals.join();
+            Ok(())
+        }
+    }
+}
+
+fn take<T>(from: &Mutex<Option<T>>) -> Option<T> {
+    from.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// How long the end may take after a signal.
+const GRACE: Duration = Duration::from_secs(1);
+
+fn measure(perf: &Perf, context: &Context) -> Result<(), Failure> {
     match perf {
         Perf::LocalThroughput(Bound { endpoint, load }) => {
-            let mut pull = load.pull(&context)?;
+            let mut pull = load.pull(context)?;
             announce(&pull.bind(endpoint)?);
             load.receive(&mut pull)?.print(load)
         }
         Perf::RemoteThroughput(Connected { endpoint, load }) => {
-            let mut push = load.push(&context)?;
+            let mut push = load.push(context)?;
             push.connect(endpoint)?;
             load.send(&mut push)?;
             // However slow the other side is, and even if it is not there yet.
             all_delivered(&context.shutdown(Duration::MAX))
         }
         Perf::LocalLatency(Bound { endpoint, load }) => {
-            let mut rep = load.rep(&context)?;
+            let mut rep = load.rep(context)?;
             announce(&rep.bind(endpoint)?);
             load.echo(&mut rep)?;
             drop(rep);
             all_delivered(&context.shutdown(Duration::MAX))
         }
         Perf::RemoteLatency(Connected { endpoint, load }) => {
-            let mut req = load.req(&context)?;
+            let mut req = load.req(context)?;
             req.connect(endpoint)?;
             load.ask(&mut req)?.print(load)
         }
         Perf::InprocThroughput(load) => {
-            let mut pull = load.pull(&context)?;
+            let mut pull = load.pull(context)?;
             pull.bind(INPROC)?;
-            let mut push = load.push(&context)?;
+            let mut push = load.push(context)?;
             push.connect(INPROC)?;
             let sender = *load;
             thread::spawn(move || sender.send(&mut push));
             load.receive(&mut pull)?.print(load)
         }
         Perf::InprocLatency(load) => {
-            let mut rep = load.rep(&context)?;
+            let mut rep = load.rep(context)?;
             rep.bind(INPROC)?;
-            let mut req = load.req(&context)?;
+            let mut req = load.req(context)?;
             req.connect(INPROC)?;
             let echo = *load;
             thread::spawn(move || echo.echo(&mut rep));

@@ -12,6 +12,7 @@ use zerowire::{
 
 use crate::arguments::{to_bind, to_connect};
 use crate::durations;
+use crate::examples;
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::output;
@@ -19,10 +20,13 @@ use crate::output;
 #[derive(Subcommand)]
 pub enum Pattern {
     /// Requests of req and dealer at the front go to rep, dealer or router at the back in turn, and the replies back.
+    #[command(after_help = examples::QUEUE)]
     Queue(Ends),
     /// Messages of pub at the front go to sub at the back, and subscriptions to the front.
+    #[command(after_help = examples::FORWARDER)]
     Forwarder(Ends),
     /// Messages of push at the front go to pull at the back in turn.
+    #[command(after_help = examples::STREAMER)]
     Streamer(Ends),
 }
 
@@ -51,21 +55,23 @@ pub struct Ends {
 /// Passes messages on until a signal.
 pub fn run(pattern: &Pattern) -> Result<(), Failure> {
     let context = Context::new();
+    // Before anything listens, whose file a signal would leave behind.
+    let interrupts = Interrupts::catch(STOP_TIMEOUT + Duration::from_secs(2))?;
     match pattern {
         Pattern::Queue(ends) => {
             let (mut front, mut back) = (RouterSocket::new(&context), DealerSocket::new(&context));
             ends.attach(&mut front, &mut back)?;
-            ends.run(&context, Proxy::queue(front, back))
+            ends.run(&context, interrupts, Proxy::queue(front, back))
         }
         Pattern::Forwarder(ends) => {
             let (mut front, mut back) = (XSubSocket::new(&context), XPubSocket::new(&context));
             ends.attach(&mut front, &mut back)?;
-            ends.run(&context, Proxy::forwarder(front, back))
+            ends.run(&context, interrupts, Proxy::forwarder(front, back))
         }
         Pattern::Streamer(ends) => {
             let (mut front, mut back) = (PullSocket::new(&context), PushSocket::new(&context));
             ends.attach(&mut front, &mut back)?;
-            ends.run(&context, Proxy::streamer(front, back))
+            ends.run(&context, interrupts, Proxy::streamer(front, back))
         }
     }
 }
@@ -92,7 +98,12 @@ impl Ends {
         Ok(())
     }
 
-    fn run<F, B>(&self, context: &Context, mut proxy: Proxy<F, B>) -> Result<(), Failure>
+    fn run<F, B>(
+        &self,
+        context: &Context,
+        interrupts: Interrupts,
+        mut proxy: Proxy<F, B>,
+    ) -> Result<(), Failure>
     where
         F: Send + 'static,
         B: Send + 'static,
@@ -104,7 +115,6 @@ impl Ends {
             output::tell(&format!("capture listening on {resolved}"));
             proxy = proxy.capture(Capture::from(copies));
         }
-        let interrupts = Interrupts::catch(STOP_TIMEOUT + Duration::from_secs(2))?;
         let proxy = proxy.stop_timeout(STOP_TIMEOUT).spawn()?;
         self.show_until_interrupted(&proxy, interrupts);
         let end = match proxy.stop() {

@@ -1,11 +1,14 @@
 //! Byte streams to endpoints, for tools that look at what goes over them.
 
+use std::env;
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 #[cfg(unix)]
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::process;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use zerowire::{Endpoint, Host, IpcAddress};
 
@@ -19,7 +22,15 @@ pub enum Stream {
 /// Connections come in here.
 pub struct Listener {
     inner: Inner,
-    file: Option<PathBuf>,
+    name: Option<Name>,
+}
+
+/// What of a listener lies in the file system, to be removed at the end.
+#[derive(Clone)]
+pub struct Name {
+    file: PathBuf,
+    /// Made for this file alone.
+    directory: Option<PathBuf>,
 }
 
 enum Inner {
@@ -153,16 +164,23 @@ impl Listener {
                 let listener = TcpListener::bind(&resolve(host, *port)?[..])?;
                 let endpoint = Endpoint::from(listener.local_addr()?);
                 let inner = Inner::Tcp(listener);
-                Ok((Listener { inner, file: None }, endpoint))
+                Ok((Listener { inner, name: None }, endpoint))
             }
             #[cfg(unix)]
             Endpoint::Ipc {
                 0: IpcAddress::Path(path),
                 ..
+            } => Ok((Listener::bind_file(path.clone(), None)?, endpoint.clone())),
+            #[cfg(unix)]
+            Endpoint::Ipc {
+                0: IpcAddress::Temporary,
+                ..
             } => {
-                let inner = Inner::Ipc(UnixListener::bind(path)?);
-                let file = Some(path.clone());
-                Ok((Listener { inner, file }, endpoint.clone()))
+                let directory = private_directory()?;
+                let file = directory.join("socket");
+                let endpoint = format!("ipc://{}", file.display());
+                let endpoint = endpoint.parse().map_err(io::Error::other)?;
+                Ok((Listener::bind_file(file, Some(directory))?, endpoint))
             }
             #[cfg(target_os = "linux")]
             Endpoint::Ipc {
@@ -172,15 +190,31 @@ impl Listener {
                 use std::os::linux::net::SocketAddrExt;
                 let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
                 let inner = Inner::Ipc(UnixListener::bind_addr(&address)?);
-                Ok((Listener { inner, file: None }, endpoint.clone()))
+                Ok((Listener { inner, name: None }, endpoint.clone()))
             }
             _ => Err(unsupported()),
         }
     }
 
-    /// The file that has to be removed at the end.
-    pub fn file(&self) -> Option<&Path> {
-        self.file.as_deref()
+    #[cfg(unix)]
+    fn bind_file(file: PathBuf, directory: Option<PathBuf>) -> io::Result<Listener> {
+        let listener = match UnixListener::bind(&file) {
+            // Left behind by somebody who was killed, if nobody listens.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_deserted(&file) => {
+                fs::remove_file(&file)?;
+                UnixListener::bind(&file)?
+            }
+            other => other?,
+        };
+        Ok(Listener {
+            inner: Inner::Ipc(listener),
+            name: Some(Name { file, directory }),
+        })
+    }
+
+    /// What has to be removed at the end, as nobody else does it.
+    pub fn name(&self) -> Option<Name> {
+        self.name.clone()
     }
 
     pub fn accept(&self) -> io::Result<Stream> {
@@ -194,6 +228,32 @@ impl Listener {
             Inner::Ipc(listener) => listener.accept().map(|(stream, _)| Stream::Ipc(stream)),
         }
     }
+}
+
+impl Name {
+    pub fn remove(&self) {
+        let _ = fs::remove_file(&self.file);
+        if let Some(directory) = &self.directory {
+            let _ = fs::remove_dir(directory);
+        }
+    }
+}
+
+/// A new directory that only this user can enter.
+#[cfg(unix)]
+fn private_directory() -> io::Result<PathBuf> {
+    use std::os::unix::fs::DirBuilderExt;
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let name = format!("zerowire-tap-{}-{}", process::id(), time.as_nanos());
+    let directory = env::temp_dir().join(name);
+    // Not one that exists, whoever made it.
+    fs::DirBuilder::new().mode(0o700).create(&directory)?;
+    Ok(directory)
+}
+
+#[cfg(unix)]
+fn is_deserted(file: &Path) -> bool {
+    UnixStream::connect(file).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 fn unsupported() -> io::Error {

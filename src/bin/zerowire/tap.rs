@@ -7,7 +7,6 @@
 //! A line of the trace: seconds since the start, number of the connection, direction (`>` from the client, `<` to it), and what
 //! was said. What is not understood is relayed all the same.
 
-use std::fs;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::path::PathBuf;
@@ -25,7 +24,7 @@ use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::output;
 use crate::pcapng::{Capture, Direction, Flow};
-use crate::streams::{Listener, Stream};
+use crate::streams::{Listener, Name, Stream};
 use crate::zmtp::Decoder;
 
 #[derive(Args)]
@@ -49,23 +48,23 @@ pub fn run(tap: &Tap) -> Result<(), Failure> {
         ),
         None => None,
     };
+    let mut interrupts = Interrupts::catch(GRACE)?;
     let (listener, endpoint) = Listener::bind(&tap.listen)
         .map_err(|error| Failure::Error(format!("cannot bind {}: {error}", tap.listen)))?;
-    let mut interrupts = Interrupts::catch(GRACE)?;
     output::tell(&format!("listening on {endpoint}"));
     let relay = Arc::new(Relay {
         to: tap.to.clone(),
         start: Instant::now(),
         open: AtomicUsize::new(0),
         trace: Mutex::new(Trace { capture }),
-        file: listener.file().map(PathBuf::from),
+        name: listener.name(),
     });
     let accepting = relay.clone();
     thread::Builder::new()
         .name("accept".into())
         .spawn(move || accept(&listener, &accepting))?;
     while !interrupts.came_within(Duration::MAX) {}
-    relay.remove_file();
+    relay.remove_name();
     Ok(())
 }
 
@@ -87,8 +86,8 @@ struct Relay {
     /// Connections there are.
     open: AtomicUsize,
     trace: Mutex<Trace>,
-    /// The file of the listener, to be removed at the end.
-    file: Option<PathBuf>,
+    /// What the listener has in the file system, to be removed at the end.
+    name: Option<Name>,
 }
 
 struct Trace {
@@ -201,14 +200,14 @@ impl Relay {
         let time = self.start.elapsed().as_secs_f64();
         let line = format!("{time:12.6} #{number} {arrow} {text}\n");
         if let Err(failure) = output::write_all(&mut io::stdout().lock(), line.as_bytes()) {
-            self.remove_file();
+            self.remove_name();
             process::exit(failure.report().into());
         }
     }
 
-    fn remove_file(&self) {
-        if let Some(file) = &self.file {
-            let _ = fs::remove_file(file);
+    fn remove_name(&self) {
+        if let Some(name) = &self.name {
+            name.remove();
         }
     }
 

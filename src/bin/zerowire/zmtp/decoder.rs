@@ -1,16 +1,9 @@
-//! A reader of ZMTP, for looking on: it follows one direction of a connection, whatever that holds, in little memory.
-//!
-//! ```text
-//!   greeting, 64 bytes     ff │ 8 padding │ 7f │ major │ minor │ mechanism, 20 │ as-server │ 31 zeros
-//!   frame                  flags │ size, 1 byte or 8 │ body          flags: 1 MORE, 2 long size, 4 command
-//!   body of a command      name size, 1 byte │ name │ data
-//! ```
-//!
-//! It belongs to the tools that diagnose; connections of sockets are read by the library, which is stricter.
+//! Follows one direction of a connection, whatever that holds.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
-use zerowire::SocketType;
+use super::item::{Command, Greeting, Item, PART_BYTES_KEPT, Part, shortened};
+use super::{COMMAND, GREETING_BYTES, LONG, MORE};
 
 /// Follows one direction of a connection.
 #[derive(Default)]
@@ -35,44 +28,6 @@ enum State {
     Lost,
 }
 
-/// Something that was read.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Item {
-    Greeting(Greeting),
-    Command(Command),
-    Part(Part),
-}
-
-/// What a side says first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Greeting {
-    pub major: u8,
-    pub minor: u8,
-    /// In printable characters.
-    pub mechanism: String,
-    pub as_server: bool,
-}
-
-/// A command, as far as it was kept.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Command {
-    /// In printable characters.
-    pub name: String,
-    pub data: Vec<u8>,
-    /// Bytes of the body, which may be more than were kept.
-    pub size: u64,
-}
-
-/// A part of a message.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Part {
-    pub size: u64,
-    /// Whether more parts of the message follow.
-    pub more: bool,
-    /// The first bytes.
-    pub start: Vec<u8>,
-}
-
 /// Why a direction cannot be followed further.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -88,17 +43,11 @@ pub enum Fault {
     NoName,
 }
 
-pub const GREETING_BYTES: usize = 64;
+const SIGNATURE_BYTES: usize = 10;
 /// Enough to recognise what else it is.
 pub const FIRST_BYTES_KEPT: usize = 64;
 /// So much of a command is kept; what a peer says of itself is far shorter.
 const COMMAND_BYTES_KEPT: u64 = 64 * 1024;
-/// So much of a part of a message is kept.
-const PART_BYTES_KEPT: u64 = 64;
-
-const MORE: u8 = 1;
-const LONG: u8 = 2;
-const COMMAND: u8 = 4;
 
 impl Decoder {
     /// Takes what has come and appends what it makes to `items`. After a fault, further bytes are ignored.
@@ -109,6 +58,11 @@ impl Decoder {
             self.kept = Vec::new();
         }
         result
+    }
+
+    /// Whether a greeting has begun, and not ended.
+    pub fn is_amid_greeting(&self) -> bool {
+        matches!(self.state, State::Greeting) && self.kept.len() >= SIGNATURE_BYTES
     }
 
     fn follow(&mut self, bytes: &mut &[u8], items: &mut Vec<Item>) -> Result<(), Fault> {
@@ -171,7 +125,7 @@ impl Decoder {
                     }
                     let body = std::mem::take(&mut self.kept);
                     items.push(match is_command {
-                        true => Item::Command(Command::parse(&body, size)?),
+                        true => Item::Command(Command::parse(&body, size).ok_or(Fault::NoName)?),
                         false => Item::Part(Part {
                             size,
                             more: flags & MORE != 0,
@@ -217,163 +171,6 @@ fn check_greeting(bytes: &[u8], rest: &[u8]) -> Result<(), Fault> {
     }
 }
 
-impl Greeting {
-    fn parse(bytes: &[u8]) -> Greeting {
-        let mechanism = &bytes[12..32];
-        let end = mechanism
-            .iter()
-            .rposition(|byte| *byte != 0)
-            .map_or(0, |last| last + 1);
-        Greeting {
-            major: bytes[10],
-            minor: bytes[11],
-            mechanism: printable(&mechanism[..end]),
-            as_server: bytes[32] != 0,
-        }
-    }
-}
-
-impl Command {
-    fn parse(body: &[u8], size: u64) -> Result<Command, Fault> {
-        let name_bytes = body.first().map_or(0, |size| usize::from(*size));
-        match body.get(1..=name_bytes) {
-            Some(name) if !name.is_empty() => Ok(Command {
-                name: printable(name),
-                data: body[1 + name_bytes..].to_vec(),
-                size,
-            }),
-            _ => Err(Fault::NoName),
-        }
-    }
-
-    /// The properties that the data begins with, from `skipped` on, as far as they are whole.
-    pub fn properties(&self, skipped: usize) -> Vec<(String, Vec<u8>)> {
-        let mut found = Vec::new();
-        let mut rest = self.data.get(skipped..).unwrap_or_default();
-        while let Some((property, after)) = property(rest) {
-            found.push(property);
-            rest = after;
-        }
-        found
-    }
-
-    /// What a READY says the type of the socket is.
-    pub fn socket_type(&self) -> Option<String> {
-        let mut properties = self.properties(0).into_iter();
-        let (_, value) = properties.find(|(name, _)| name.eq_ignore_ascii_case("Socket-Type"))?;
-        Some(printable(&value))
-    }
-
-    /// What an ERROR says.
-    pub fn reason(&self) -> String {
-        match self.data.split_first() {
-            Some((size, rest)) => printable(&rest[..rest.len().min(usize::from(*size))]),
-            None => String::new(),
-        }
-    }
-}
-
-type Property = (String, Vec<u8>);
-
-fn property(bytes: &[u8]) -> Option<(Property, &[u8])> {
-    let (name_bytes, rest) = bytes.split_first()?;
-    let (name, rest) = rest.split_at_checked(usize::from(*name_bytes))?;
-    let (size, rest) = rest.split_first_chunk::<4>()?;
-    let (value, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*size)).ok()?)?;
-    Some(((printable(name), value.to_vec()), rest))
-}
-
-impl fmt::Display for Greeting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Greeting {
-            major,
-            minor,
-            mechanism,
-            ..
-        } = self;
-        write!(f, "ZMTP {major}.{minor}, mechanism {mechanism}")?;
-        match self.as_server {
-            true => f.write_str(", as server"),
-            false => Ok(()),
-        }
-    }
-}
-
-/// As a line of a trace. Passwords are not shown.
-impl fmt::Display for Item {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Item::Greeting(greeting) => write!(f, "greeting {greeting}"),
-            Item::Command(command) => command.fmt(f),
-            Item::Part(part) => {
-                let more = if part.more { ", more follow" } else { "" };
-                let cut = if part.size > part.start.len() as u64 {
-                    "…"
-                } else {
-                    ""
-                };
-                write!(
-                    f,
-                    "part of {} bytes{more}: `{}{cut}`",
-                    part.size,
-                    printable(&part.start)
-                )
-            }
-        }
-    }
-}
-
-impl fmt::Display for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)?;
-        let data = self.data.as_slice();
-        match (self.name.as_str(), data) {
-            ("READY", _) => write_properties(&self.properties(0), f),
-            // Of PLAIN only; the one of CURVE is encrypted, and longer than any name.
-            ("HELLO", [name_bytes, rest @ ..])
-                if data.len() < 200 && usize::from(*name_bytes) < rest.len() =>
-            {
-                write!(f, ", user `{}`", printable(&rest[..usize::from(*name_bytes)]))
-            }
-            ("INITIATE", _) if !self.properties(0).is_empty() => write_properties(&self.properties(0), f),
-            ("ERROR", _) => write!(f, ", reason `{}`", self.reason()),
-            ("SUBSCRIBE" | "CANCEL", _) => write!(f, ", topic `{}`", shortened(data)),
-            ("PING", [high, low, context @ ..]) => {
-                let tenths = u16::from_be_bytes([*high, *low]);
-                write!(
-                    f,
-                    ", good for {}.{} s, context `{}`",
-                    tenths / 10,
-                    tenths % 10,
-                    shortened(context)
-                )
-            }
-            ("PONG", context) => write!(f, ", context `{}`", shortened(context)),
-            _ => write!(f, ", command of {} bytes", self.size),
-        }
-    }
-}
-
-fn write_properties(properties: &[Property], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    for (name, value) in properties {
-        write!(f, ", {name} `{}`", shortened(value))?;
-    }
-    Ok(())
-}
-
-fn shortened(bytes: &[u8]) -> String {
-    let kept = PART_BYTES_KEPT as usize;
-    match bytes.get(..kept) {
-        Some(start) if bytes.len() > kept => format!("{}…", printable(start)),
-        _ => printable(bytes),
-    }
-}
-
-/// The bytes as they can be shown on a terminal.
-pub fn printable(bytes: &[u8]) -> String {
-    bytes.escape_ascii().to_string()
-}
-
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -387,73 +184,15 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The greeting of a client that speaks ZMTP 3.1 with the mechanism NULL.
-pub fn greeting() -> [u8; GREETING_BYTES] {
-    let mut greeting = [0; GREETING_BYTES];
-    greeting[0] = 0xff;
-    greeting[9..12].copy_from_slice(&[0x7f, 3, 1]);
-    greeting[12..16].copy_from_slice(b"NULL");
-    greeting
-}
-
-/// The frame of a READY of a socket of this type.
-pub fn ready(socket_type: SocketType) -> Vec<u8> {
-    let mut data = Vec::new();
-    let value = socket_type.to_string();
-    for (name, value) in [("Socket-Type", value.as_str()), ("Identity", "")] {
-        data.push(name.len() as u8);
-        data.extend_from_slice(name.as_bytes());
-        data.extend_from_slice(&(value.len() as u32).to_be_bytes());
-        data.extend_from_slice(value.as_bytes());
-    }
-    command("READY", &data)
-}
-
-/// The frame of a PING with up to 16 bytes of context.
-pub fn ping(context: &[u8]) -> Vec<u8> {
-    command("PING", &[&[0, 0], context].concat())
-}
-
-/// The frame of a short command.
-fn command(name: &str, data: &[u8]) -> Vec<u8> {
-    let size = 1 + name.len() + data.len();
-    debug_assert!(size < 256, "a short frame");
-    [&[COMMAND, size as u8, name.len() as u8], name.as_bytes(), data].concat()
-}
-
-/// The names of commands for a socket that goes with one of this type, as `sub or xsub`.
-pub fn partners(of: SocketType) -> String {
-    let mut names = String::new();
-    for partner in TYPES.into_iter().filter(|partner| partner.accepts(of)) {
-        if !names.is_empty() {
-            names.push_str(" or ");
-        }
-        let _ = write!(names, "{}", partner.to_string().to_ascii_lowercase());
-    }
-    names
-}
-
-/// All types, the more usual partners first.
-pub const TYPES: [SocketType; 11] = [
-    SocketType::Push,
-    SocketType::Pull,
-    SocketType::Pub,
-    SocketType::Sub,
-    SocketType::Req,
-    SocketType::Rep,
-    SocketType::Dealer,
-    SocketType::Router,
-    SocketType::Pair,
-    SocketType::XPub,
-    SocketType::XSub,
-];
-
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
+    use zerowire::SocketType;
+
     use super::*;
+    use crate::zmtp::client::{command, greeting, ping, ready};
 
     fn decode(bytes: &[u8], piece: usize) -> (Vec<Item>, Result<(), Fault>) {
         let mut decoder = Decoder::default();
@@ -545,23 +284,6 @@ mod tests {
     }
 
     #[test]
-    fn properties_end_where_they_are_cut() {
-        let whole = ready(SocketType::Sub);
-        for end in 0..whole.len() - 8 {
-            let body = &whole[2..2 + end];
-            if let Ok(command) = Command::parse(body, 0) {
-                assert!(command.properties(0).len() <= 2);
-            }
-        }
-        let huge = Command {
-            name: "READY".into(),
-            data: b"\x01A\xff\xff\xff\xffrest".to_vec(),
-            size: 0,
-        };
-        assert!(huge.properties(0).is_empty() && huge.properties(99).is_empty());
-    }
-
-    #[test]
     fn little_is_kept_of_what_is_large() {
         let mut decoder = Decoder::default();
         let mut items = Vec::new();
@@ -603,21 +325,5 @@ mod tests {
                 prop_assert!(item.to_string().is_ascii() || item.to_string().contains('…'));
             }
         }
-
-        #[test]
-        fn any_command_can_be_shown(
-            name in prop_oneof![Just("READY"), Just("HELLO"), Just("INITIATE"), Just("ERROR"), Just("PING"), Just("PONG")],
-            data in vec(any::<u8>(), 0..100),
-        ) {
-            let command = Command { name: name.into(), size: data.len() as u64, data };
-            prop_assert!(command.to_string().starts_with(name));
-            command.socket_type();
-        }
-    }
-
-    #[test]
-    fn partners_are_named_as_commands() {
-        assert_eq!(partners(SocketType::Pub), "sub or xsub");
-        assert_eq!(partners(SocketType::Router), "req or dealer or router");
     }
 }
