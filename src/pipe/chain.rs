@@ -248,10 +248,12 @@ impl<T> Segment<T> {
     #[inline(always)]
     unsafe fn move_out(&self, at: usize, see: impl FnOnce(&T)) -> T {
         self.slots[at].with(|slot| {
-            // SAFETY: published slots are initialised and no longer written.
-            see(unsafe { (*slot).assume_init_ref() });
+            // SAFETY: published slots are no longer written.
+            let slot = unsafe { &*slot };
+            // SAFETY: published slots are initialised.
+            see(unsafe { slot.assume_init_ref() });
             // SAFETY: as above, and it is not read again.
-            unsafe { (*slot).assume_init_read() }
+            unsafe { slot.assume_init_read() }
         })
     }
 }
