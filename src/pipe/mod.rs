@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   application thread                                   I/O thread
-//!   outbound::Sender ──chain of bytes──► outbound::Drain ─────► kernel     (the token says who drains)
+//!   outbound::Sender ──chain of bytes──► drain::Drain ────────► kernel     (the token says who drains)
 //!   many Senders     ──one message──► many chains                          (fan-out: all have it, then all are woken)
 //!                                        outbound::Drainer ───► kernel     (commands and asides: not in the chain)
 //!   inbound::Reader  ◄──chain of bytes── inbound::Writer ◄───── kernel
@@ -17,6 +17,7 @@
 //! | [`credit`] | how far the consuming side has come, and the wake-up of a producer at its high-water mark |
 //! | [`quota`] | the ceiling on what all queues hold together |
 //! | [`outbound`] | a chain of frames plus the drain token that says who writes them, and what is owed, to the connection |
+//! | [`drain`], [`pace`] | what the holder of the token does with it, and which side had better hold it |
 //! | [`batch`] | which bytes of a chain the kernel took, in whole messages |
 //! | [`inbound`] | a chain that is handed to the receiving application thread |
 //! | [`latest`] | one place instead of a queue, for sockets that conflate |
@@ -31,10 +32,12 @@
 pub(crate) mod batch;
 pub(crate) mod chain;
 pub(crate) mod credit;
+mod drain;
 pub(crate) mod inbound;
 pub(crate) mod inbox;
 pub(crate) mod latest;
 pub(crate) mod outbound;
+mod pace;
 pub(crate) mod quota;
 pub(crate) mod recycle;
 pub(crate) mod sync;

@@ -17,7 +17,7 @@ use super::inbox::{Inbox, Ready, Relay};
 use super::outbound::Drained;
 use super::quota::Quota;
 use super::recycle::{Pool, Sizes, Spares};
-use super::{PipeId, WriteSide, inbound, outbound};
+use super::{PipeId, WriteSide, inbound, outbound, pace};
 
 /// So small that every message of two frames spans segments.
 const SIZES: Sizes = Sizes {
@@ -218,7 +218,7 @@ impl WriteSide for Narrow {
 
 /// Sleep and wake-up at the high-water mark, direct writes, a command of the I/O side between frames, short writes.
 fn outbound_model(messages: u8, hwm: u64, direct: bool, command: bool, bytes_max: usize) {
-    outbound::DIRECT_IN_MODELS.set(direct);
+    pace::DIRECT_IN_MODELS.set(direct);
     explore(if command { 2 } else { 3 }, move || {
         let to_sender = StdArc::new(Inbox::<()>::new());
         let to_io = StdArc::new(Inbox::<()>::new());
@@ -304,7 +304,7 @@ fn outbound_hwm_1_direct_short_writes_with_a_command() {
 /// done, by the application alone.
 #[test]
 fn outbound_token_is_handed_to_the_io_thread_that_asked() {
-    outbound::DIRECT_IN_MODELS.set(true);
+    pace::DIRECT_IN_MODELS.set(true);
     explore(3, || {
         let to_io = StdArc::new(Inbox::<()>::new());
         let mut spares = Spares::new(Pool::new(SIZES));
@@ -339,7 +339,7 @@ fn outbound_token_is_handed_to_the_io_thread_that_asked() {
 /// A connection that breaks while the application may be writing: the next one gets every unfinished message whole.
 #[test]
 fn outbound_reconnect_repeats_the_half_sent_message() {
-    outbound::DIRECT_IN_MODELS.set(true);
+    pace::DIRECT_IN_MODELS.set(true);
     explore(3, || {
         let to_sender = StdArc::new(Inbox::<()>::new());
         let to_io = StdArc::new(Inbox::<()>::new());
@@ -387,7 +387,7 @@ fn closing_model(
     direct: bool,
     finish: impl Fn(&mut outbound::Sender) -> bool + Copy + Send + Sync + 'static,
 ) {
-    outbound::DIRECT_IN_MODELS.set(direct);
+    pace::DIRECT_IN_MODELS.set(direct);
     explore(3, move || {
         let to_io = StdArc::new(Inbox::<()>::new());
         let mut spares = Spares::new(Pool::new(SIZES));
@@ -463,7 +463,7 @@ fn outbound_close_in_a_fan_out() {
 fn fan_out_model(messages: u8, hwm: u64, may_write: bool) {
     /// Told when everything is written.
     const END: PipeId = 2;
-    outbound::DIRECT_IN_MODELS.set(may_write);
+    pace::DIRECT_IN_MODELS.set(may_write);
     explore(if hwm < u64::from(messages) { 2 } else { 3 }, move || {
         let to_io = StdArc::new(Inbox::<()>::new());
         let mut spares = Spares::new(Pool::new(SIZES));

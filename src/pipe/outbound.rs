@@ -48,15 +48,14 @@
 //! Both belong to the connection: what is not written when it breaks is dropped, and the next one begins with the first
 //! unfinished message of the chain.
 
-use std::io::{self, IoSlice};
-use std::time::{Duration, Instant};
-
 use bytes::Bytes;
 
-use super::batch::{Batch, Slices};
 use super::chain::{Producer, chain};
 use super::credit::Credit;
+pub(crate) use super::drain::Drained;
+use super::drain::{COMMANDS_BYTES_MAX, Drain};
 use super::inbox::Ready;
+use super::pace::Pace;
 use super::recycle::{Pool, Spares};
 use super::sync::{Arc, AtomicBool, AtomicU8, AtomicU64, Ordering, UnsafeCell, fence};
 use super::{PipeId, WriteSide};
@@ -90,16 +89,7 @@ pub(crate) fn pipe(
         finished: Credit::new(id, sender),
         connected: AtomicBool::new(false),
         ended: AtomicBool::new(false),
-        drain: UnsafeCell::new(Drain {
-            batch: Batch::new(consumer),
-            side: None,
-            commands: Vec::new(),
-            asides: Vec::new(),
-            asides_moved: 0,
-            finished: 0,
-            written: 0,
-            written_before: 0,
-        }),
+        drain: UnsafeCell::new(Drain::new(consumer)),
         io,
     });
     let sender = Sender {
@@ -108,10 +98,7 @@ pub(crate) fn pipe(
         hwm,
         accepted: 0,
         finished_seen: 0,
-        pace: Pace {
-            at: None,
-            accepted: 0,
-        },
+        pace: Pace::new(),
     };
     (
         sender,
@@ -218,8 +205,7 @@ impl Sender {
                 self.shared.finished.unwant();
             }
         } else {
-            // The wait to come ends a burst, as far as the pace is concerned, but is no reason to write directly.
-            self.pace.at = None;
+            self.pace.wait();
         }
         room
     }
@@ -428,68 +414,11 @@ pub(crate) fn fence_after_fan_out() {
     fence(Ordering::SeqCst);
 }
 
-/// Decides between a direct write and the I/O thread by the average time between the sends since the clock was last
-/// read. The clock is read only when the pipe is found idle, so a burst does not pay for it.
-struct Pace {
-    at: Option<Instant>,
-    /// Messages accepted when the clock was read.
-    accepted: u64,
-}
-
-impl Pace {
-    /// The models decide instead of the clock.
-    #[cfg(zerowire_loom)]
-    fn allows_direct_write(&mut self, accepted: u64) -> bool {
-        *self = Pace { at: None, accepted };
-        DIRECT_IN_MODELS.with(std::cell::Cell::get)
-    }
-
-    #[cfg(not(zerowire_loom))]
-    fn allows_direct_write(&mut self, accepted: u64) -> bool {
-        let now = Instant::now();
-        let sends = u32::try_from(accepted - self.accepted).unwrap_or(u32::MAX);
-        let slow = match self.at {
-            Some(at) => now.saturating_duration_since(at) >= BURST_GAP.saturating_mul(sends),
-            // The first message of a pipe, or the first after a wait at the high-water mark.
-            None => accepted == 1,
-        };
-        *self = Pace {
-            at: Some(now),
-            accepted,
-        };
-        slow
-    }
-
-    /// Takes note that the burst went through a full queue: its messages are no measure of the time between sends.
-    fn pass(&mut self, accepted: u64) {
-        self.accepted = accepted;
-        self.at = None;
-    }
-
-    fn restart(&mut self, accepted: u64) {
-        *self = Pace {
-            at: Some(Instant::now()),
-            accepted,
-        };
-    }
-}
-
-#[cfg(zerowire_loom)]
-std::thread_local! {
-    /// Whether the models write directly. One thread of the system runs all threads of a model.
-    pub(super) static DIRECT_IN_MODELS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-}
-
-/// Sends that follow each other faster than this are a burst, which the I/O thread writes in larger pieces.
-const BURST_GAP: Duration = Duration::from_nanos(1500);
 /// How often the I/O thread looks whether a burst is still growing: 50 µs at most on a free processor.
 const BURST_LOOKS_MAX: usize = if cfg!(zerowire_loom) { 1 } else { 100 };
 /// A direct write blocks the application for one system call of at most about this many bytes. So few in the models that
 /// the third frame of a message is one too many.
 const DIRECT_BYTES_MAX: usize = if cfg!(zerowire_loom) { 4 } else { 64 * 1024 };
-
-/// Commands that wait to be written, in bytes.
-const COMMANDS_BYTES_MAX: usize = 4096;
 
 /// The I/O thread's end.
 pub(crate) struct Drainer {
@@ -504,22 +433,6 @@ pub(crate) struct Drainer {
     commands_left: usize,
     /// What counts as accepted, once the pipe is closed.
     accepted_at_close: Option<u64>,
-}
-
-/// How far a drain came.
-#[derive(Debug)]
-pub(crate) enum Drained {
-    /// Everything accepted is finished; the token is Idle.
-    Dry,
-    /// The kernel's buffer is full, or there is no stream; the token stays with the I/O thread.
-    Blocked,
-    /// The budget is used up and there is more; the token stays with the I/O thread.
-    Unfinished,
-    /// The connection failed; the token stays with the I/O thread.
-    Broken(io::Error),
-    /// The application is writing. If it was asked for the token, or leaves something to do, the pipe will be reported
-    /// ready; if it writes everything by itself, nobody is told, because nothing is left to do.
-    Elsewhere,
 }
 
 impl Drainer {
@@ -742,105 +655,10 @@ impl Outbound {
     }
 }
 
-/// What the holder of the token owns.
-struct Drain {
-    batch: Batch,
-    side: Option<std::sync::Arc<dyn WriteSide>>,
-    /// Commands that come before the next frame, and frames that came out of `asides`.
-    commands: Vec<u8>,
-    /// Frames that come before the next message.
-    asides: Vec<u8>,
-    /// Bytes of `commands` that are no commands, or fewer: those written count first.
-    asides_moved: usize,
-    /// Messages finished since the pipe was made: the value of the shared counter, which only the holder changes.
-    finished: u64,
-    /// Bytes written since the pipe was made.
-    written: u64,
-    /// The same when the present connection began.
-    written_before: u64,
-}
-
-impl Drain {
-    /// Takes over the commands and writes; also returns the counts of messages finished, bytes written and command bytes
-    /// left.
-    fn work(
-        &mut self,
-        owed: &[u8],
-        asides: &[u8],
-        credit: &Credit,
-        bytes_max: usize,
-    ) -> (Drained, u64, u64, usize) {
-        // Up to twice the limit wait here; then the peer does not read, and gets no more.
-        if self.commands.len() - self.asides_moved <= COMMANDS_BYTES_MAX {
-            self.commands.extend_from_slice(owed);
-        }
-        self.asides.extend_from_slice(asides);
-        let outcome = self.write(true, credit, bytes_max);
-        let commands_left = self.commands.len() + self.asides.len();
-        (outcome, self.finished, self.written, commands_left)
-    }
-
-    /// Makes one write of about `bytes_max` bytes at most. Dry means that everything lent to it was taken; the chain may
-    /// have grown meanwhile.
-    fn write(&mut self, announce: bool, credit: &Credit, bytes_max: usize) -> Drained {
-        let Some(side) = self.side.clone() else {
-            return Drained::Blocked;
-        };
-        if self.batch.between_messages() {
-            self.asides_moved += self.asides.len();
-            self.commands.append(&mut self.asides);
-        }
-        let mut slices = Slices::new();
-        let at_boundary = self.batch.between_frames();
-        let commands = if at_boundary { self.commands.len() } else { 0 };
-        if commands > 0 {
-            slices.push(IoSlice::new(&self.commands));
-        }
-        let frames = if !at_boundary && !self.commands.is_empty() {
-            self.batch.gather_frame(&mut slices)
-        } else if !self.asides.is_empty() {
-            self.batch.gather_message(&mut slices, bytes_max)
-        } else {
-            self.batch.gather(&mut slices, bytes_max)
-        };
-        if slices.is_empty() {
-            return Drained::Dry;
-        }
-        let result = side.write_vectored(&slices);
-        drop(slices);
-        match result {
-            Ok(0) => Drained::Broken(io::ErrorKind::WriteZero.into()),
-            Ok(count) => {
-                self.written += count as u64;
-                credit.set_bytes(self.written - self.written_before);
-                let commands_taken = count.min(commands);
-                self.commands.drain(..commands_taken);
-                self.asides_moved = self.asides_moved.saturating_sub(commands_taken);
-                let messages = self.batch.wrote(count - commands_taken);
-                if messages > 0 {
-                    self.finished += messages;
-                    credit.set_done(self.finished);
-                    if announce {
-                        credit.announce();
-                    }
-                }
-                if count < commands + frames {
-                    Drained::Blocked
-                } else if self.commands.is_empty() && self.asides.is_empty() && !self.batch.has_more() {
-                    Drained::Dry
-                } else {
-                    Drained::Unfinished
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Drained::Unfinished,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Drained::Blocked,
-            Err(error) => Drained::Broken(error),
-        }
-    }
-}
-
 #[cfg(all(test, not(zerowire_loom)))]
 mod tests {
+    use std::io::{self, IoSlice};
+
     use super::super::inbox::Inbox;
     use super::super::recycle::Sizes;
     use super::super::sync::{Mutex, lock};
