@@ -423,3 +423,127 @@ fn end(socket: &SocketLink, over: Over) {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::{
+        ConnectError, DealerSocket, Event, Message, Monitor, PullSocket, PushSocket, RecvError, ReqSocket,
+        RequestError, RouterSocket, SelectError, Selector, SendError, SubSocket, TrySendError,
+    };
+
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    fn fail(context: &Context, each_peer: bool) {
+        for thread in lock(&context.inner.threads).iter() {
+            thread.handle.post(ToReactor::Fail { each_peer });
+        }
+    }
+
+    fn wait_for<T>(monitor: &Monitor, pick: impl Fn(&Event) -> Option<T>) -> T {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let event = monitor.recv_timeout(left).expect("the event comes in time");
+            if let Some(picked) = pick(&event) {
+                return picked;
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_in_a_peers_turn_costs_its_connection_and_nothing_else() {
+        let (near, far) = (Context::new(), Context::new());
+        let mut pull = PullSocket::new(&far);
+        let endpoint = pull.bind("tcp://127.0.0.1:*").expect("a port is free");
+        let mut push = PushSocket::builder(&near)
+            .reconnect_min(Duration::from_millis(1))
+            .build()
+            .expect("valid");
+        let monitor = push.monitor();
+        push.connect(endpoint).expect("valid");
+        push.send("before").expect("alive");
+        assert_eq!(pull.recv_timeout(DEADLINE), Ok(Message::from("before")));
+        fail(&near, true);
+        let reason = wait_for(&monitor, |event| match event {
+            Event::Disconnected { reason, .. } => Some(reason.clone()),
+            _ => None,
+        });
+        assert!(matches!(reason, Reason::Internal), "{reason:?}");
+        // It is dialed again, by the same thread.
+        wait_for(&monitor, |event| {
+            matches!(event, Event::HandshakeSucceeded { .. }).then_some(())
+        });
+        push.send("after").expect("alive");
+        assert_eq!(pull.recv_timeout(DEADLINE), Ok(Message::from("after")));
+        let sent = push.stats().sent;
+        assert_eq!((sent.accepted, sent.dropped.total()), (2, 0));
+    }
+
+    /// What a call says that was waiting when the I/O thread failed.
+    fn waits<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> mpsc::Receiver<T> {
+        let (said, hears) = mpsc::channel();
+        thread::spawn(move || said.send(call()));
+        hears
+    }
+
+    #[test]
+    fn a_panic_of_the_io_thread_is_an_error_of_every_socket() {
+        let context = Context::new();
+        let nowhere = "tcp://127.0.0.1:9";
+        let mut pull = PullSocket::new(&context);
+        pull.bind("tcp://127.0.0.1:*").expect("a port is free");
+        let mut sub = SubSocket::new(&context);
+        sub.bind("inproc://near").expect("free");
+        let mut push = PushSocket::builder(&context).send_hwm(1).build().expect("valid");
+        push.connect(nowhere).expect("valid");
+        push.send("waits").expect("there is room");
+        let mut req = ReqSocket::new(&context);
+        req.connect(nowhere).expect("valid");
+        let mut dealer = DealerSocket::new(&context);
+        dealer.connect(nowhere).expect("valid");
+        let mut router = RouterSocket::new(&context);
+        router.bind("tcp://127.0.0.1:*").expect("a port is free");
+        let mut selector = Selector::new();
+        selector.receive("router", &mut router).expect("new");
+
+        let received = waits(move || pull.recv());
+        let heard = waits(move || sub.recv());
+        let sent = waits(move || (push.send("no room"), push));
+        let asked = waits(move || req.request("a question", DEADLINE));
+        let selected = waits(move || selector.wait_timeout(DEADLINE).map(|ready| ready.len()));
+        fail(&context, false);
+        let in_time = "who waits is woken";
+        assert_eq!(
+            received.recv_timeout(DEADLINE).expect(in_time),
+            Err(RecvError::IoThreadDied)
+        );
+        assert_eq!(
+            heard.recv_timeout(DEADLINE).expect(in_time),
+            Err(RecvError::IoThreadDied)
+        );
+        let (result, mut push) = sent.recv_timeout(DEADLINE).expect(in_time);
+        assert!(matches!(result, Err(SendError::IoThreadDied(message)) if message.as_bytes() == b"no room"));
+        let asked = asked.recv_timeout(DEADLINE).expect(in_time);
+        assert!(matches!(asked, Err(RequestError::IoThreadDied)), "{asked:?}");
+        let selected: Result<usize, SelectError> = selected.recv_timeout(DEADLINE).expect(in_time);
+        assert_eq!(selected.expect("no error of its own"), 1);
+
+        // And for who comes later.
+        assert!(matches!(
+            dealer.try_send(Message::from("x")),
+            Err(TrySendError::IoThreadDied(_))
+        ));
+        assert_eq!(router.recv_from().map(drop), Err(RecvError::IoThreadDied));
+        assert!(matches!(
+            dealer.connect("tcp://127.0.0.1:10"),
+            Err(ConnectError::IoThreadDied)
+        ));
+        let sent = push.stats().sent;
+        assert_eq!((sent.accepted, sent.dropped.peer_gone), (1, 1));
+        // Ends at once, although nobody answers.
+        context.shutdown(DEADLINE);
+    }
+}

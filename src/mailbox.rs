@@ -71,6 +71,9 @@ pub(crate) enum ToReactor {
     },
     /// The context is gone: end when nothing lingers any more.
     Stop,
+    /// Panic, as nothing should: in the turn of each peer, or out of all turns.
+    #[cfg(test)]
+    Fail { each_peer: bool },
 }
 
 /// A connection to be kept.

@@ -351,6 +351,14 @@ impl Reactor {
             }
             ToReactor::Stop => self.stopping = true,
             ToReactor::Shutdown { until, report } => self.shut_down(until, report),
+            #[cfg(test)]
+            ToReactor::Fail { each_peer } => {
+                assert!(each_peer, "a test has the loop fail");
+                let peers: Vec<usize> = self.io.keys.values().copied().collect();
+                for key in peers {
+                    self.with_peer(key, |_, _| panic!("a test has a peer's turn fail"));
+                }
+            }
         }
     }
 
