@@ -543,6 +543,11 @@ impl ReceiveHalf {
         (self.items, self.ready) = (items, ready);
     }
 
+    /// Whether there is a peer with this pipe, as far as it was heard of.
+    pub(crate) fn knows(&self, pipe: PipeId) -> bool {
+        self.keys.contains_key(&pipe)
+    }
+
     /// Lets go of a peer, with all that came from it.
     pub(crate) fn let_go(&mut self, pipe: PipeId) {
         if let Some(key) = self.keys.get(&pipe).copied() {
