@@ -333,6 +333,18 @@ mod tests {
     }
 
     #[test]
+    fn who_sleeps_to_receive_and_who_sleeps_to_send_are_both_woken() {
+        let inbox = Inbox::new();
+        let counts = [0; 2].map(|count| Arc::new(Count(AtomicUsize::new(count))));
+        for (what, count) in [Watching::ToSend, Watching::ToReceive].into_iter().zip(&counts) {
+            assert!(inbox.sleep_for(what, &Waker::from(count.clone())));
+        }
+        inbox.post('a');
+        inbox.post('b');
+        assert_eq!(counts.map(|count| count.0.load(Ordering::SeqCst)), [1, 1]);
+    }
+
+    #[test]
     fn only_a_sleeping_owner_is_woken_and_only_once() {
         let inbox = Inbox::new();
         let count = Arc::new(Count(AtomicUsize::new(0)));

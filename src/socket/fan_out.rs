@@ -254,7 +254,7 @@ impl Publisher {
             self.send.route.topics.remove(topic, key);
         }
         // A send that waits for the peer need not.
-        self.send.set_level(true);
+        self.send.remind();
         true
     }
 
