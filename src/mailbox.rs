@@ -1,6 +1,6 @@
 //! The whole control talk between threads. What is not here is carried by pipes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -124,8 +124,8 @@ pub(crate) enum ToSocket {
 }
 
 impl ToSocket {
-    /// What a half need not be told: of peers that came and are gone already, unless they have left messages; and twice that
-    /// a pipe is ready.
+    /// What a half need not be told: of peers that came and are gone already, unless they have left messages; of connections
+    /// that a pipe had before the last one that it lost; and twice that a pipe is ready.
     fn sweep(items: &mut Vec<ToSocket>, ready: &mut Vec<PipeId>) -> Vec<ToSocket> {
         ToSocket::sweep_if(items, ready, ReceivePipe::is_over)
     }
@@ -151,10 +151,22 @@ impl ToSocket {
                 gone.insert(id);
             }
         }
+        // By the last one as much was finished as by those before it.
+        let last_lost: HashMap<PipeId, u64> = items
+            .iter()
+            .filter_map(|item| match item {
+                ToSocket::Lost { pipe, finished } => Some((*pipe, *finished)),
+                _ => None,
+            })
+            .collect();
+        let mut seen = HashSet::new();
         let is_void = |item: &ToSocket| match item {
             ToSocket::Send(pipe, _) => gone.contains(&pipe.id()),
             ToSocket::Receive(pipe, _) => gone.contains(&pipe.id()),
-            ToSocket::Detach(id) | ToSocket::Gone(id) | ToSocket::Lost { pipe: id, .. } => gone.contains(id),
+            ToSocket::Detach(id) | ToSocket::Gone(id) => gone.contains(id),
+            ToSocket::Lost { pipe, finished } => {
+                gone.contains(pipe) || last_lost.get(pipe) != Some(finished) || !seen.insert(*pipe)
+            }
             ToSocket::Over(_) => false,
         };
         let (void, left) = std::mem::take(items).into_iter().partition(is_void);
@@ -533,6 +545,17 @@ mod tests {
             (ids(&void), ids(&items)),
             (vec![('s', 1), ('g', 1)], vec![('s', 2)])
         );
+    }
+
+    /// One who waits for no answer is connected to a peer that comes and goes.
+    #[test]
+    fn of_the_connections_that_a_pipe_lost_the_last_one_is_told() {
+        let (alive, _writer) = way_in(1, 0);
+        let lost = |pipe, finished| ToSocket::Lost { pipe, finished };
+        let mut items = vec![alive, lost(1, 0), lost(4, 7), lost(1, 3), lost(1, 3), lost(4, 7)];
+        ToSocket::sweep(&mut items, &mut Vec::new());
+        assert_eq!(ids(&items), [('r', 1), ('l', 4), ('l', 1)]);
+        assert!(matches!(items[2], ToSocket::Lost { finished: 3, .. }));
     }
 
     #[test]

@@ -17,6 +17,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 #[derive(Clone, Default)]
 struct Recorder {
     record: Arc<(Mutex<Told>, Condvar)>,
+    /// A socket is made in it at the next event.
+    context: Arc<Mutex<Option<Context>>>,
 }
 
 #[derive(Default)]
@@ -113,6 +115,8 @@ impl Subscriber for Recorder {
         event.record(&mut Fields(&mut line.fields));
         self.told().events.push(line);
         self.record.1.notify_all();
+        let context = self.context.lock().unwrap().take();
+        drop(context.as_ref().map(PushSocket::new));
     }
 
     fn enter(&self, _span: &Id) {}
@@ -174,6 +178,24 @@ fn the_life_of_connections_is_traced() {
         assert_eq!(span.fields["local"], bound);
         assert_eq!(span.handles, 0, "the span has ended with the connection");
     }
+
+    // Who is told may use the context.
+    let context = Context::new();
+    let (done, is_done) = std::sync::mpsc::channel();
+    let user = recorder.clone();
+    std::thread::spawn(move || {
+        let tell = || *user.context.lock().unwrap() = Some(context.clone());
+        let is_told = || user.context.lock().unwrap().is_none();
+        let (mut pull, mut push) = (PullSocket::new(&context), PushSocket::new(&context));
+        tell();
+        pull.bind("inproc://used").unwrap();
+        assert!(is_told());
+        tell();
+        push.connect("inproc://used").unwrap();
+        assert!(is_told());
+        done.send(()).unwrap();
+    });
+    is_done.recv_timeout(DEADLINE).unwrap();
 
     // What is wrong is a warning.
     let context = Context::new();

@@ -68,13 +68,13 @@ struct Mail<T> {
     sweep: Option<Sweep<T>>,
     /// At so many entries it is swept, and then at twice as many as are left: which costs each entry little.
     sweep_at: usize,
-    /// Present while the owner sleeps, or polls a future that will be woken.
-    sleeper: Option<Waker>,
-    /// Whoever wants to know of news on the owner's behalf, by [`Watching`]: they stay, and have nothing to do with the sleeper.
+    /// Present while the owner sleeps, or polls a future that will be woken; by [`Watching`], because two tasks may do so.
+    sleepers: [Option<Waker>; 2],
+    /// Whoever wants to know of news on the owner's behalf, by [`Watching`]: they stay, and have nothing to do with the sleepers.
     watchers: [Option<Watcher>; 2],
 }
 
-/// What news is watched for. A publisher hears of its subscribers in one inbox, and may receive or send because of it.
+/// What news is watched or waited for. A publisher hears of its subscribers in one inbox, and may receive or send because of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Watching {
     ToReceive,
@@ -97,8 +97,8 @@ impl Watcher {
 /// What is left to be done without the lock when something was put into an inbox.
 #[must_use]
 pub(crate) struct Aftermath<T> {
-    /// The sleeper and the watchers, as far as they are to be woken.
-    wakers: [Option<Waker>; 3],
+    /// The sleepers and the watchers, as far as they are to be woken.
+    wakers: [Option<Waker>; 4],
     void: Vec<T>,
 }
 
@@ -129,7 +129,7 @@ impl<T> Inbox<T> {
                 ready: Vec::new(),
                 sweep,
                 sweep_at: SWEEP_MIN,
-                sleeper: None,
+                sleepers: [None, None],
                 watchers: [None, None],
             }),
             filled: AtomicBool::new(false),
@@ -160,11 +160,11 @@ impl<T> Inbox<T> {
         put(&mut mail);
         let void = mail.sweep();
         self.filled.store(true, Ordering::Relaxed);
-        let [receiver, sender] = &mut mail.watchers;
-        let watchers = [receiver, sender].map(|watcher| watcher.as_mut()?.disturb());
-        let [receiver, sender] = watchers;
+        let [receiver, sender] = std::mem::take(&mut mail.sleepers);
+        let watchers = mail.watchers.each_mut();
+        let [to_receive, to_send] = watchers.map(|watcher| watcher.as_mut()?.disturb());
         Aftermath {
-            wakers: [mail.sleeper.take(), receiver, sender],
+            wakers: [receiver, sender, to_receive, to_send],
             void,
         }
     }
@@ -197,6 +197,11 @@ impl<T> Inbox<T> {
 
     /// Registers the owner as asleep, unless there is something to take: then it returns false and registers nothing.
     pub(crate) fn sleep(&self, waker: &Waker) -> bool {
+        self.sleep_for(Watching::ToReceive, waker)
+    }
+
+    /// As [`sleep`](Self::sleep), for an owner that may sleep for either purpose, in a task for each.
+    pub(crate) fn sleep_for(&self, what: Watching, waker: &Waker) -> bool {
         // Cloned and dropped outside the lock: both run code of the executor.
         let mut incoming = Some(waker.clone());
         let mut mail = lock(&self.mail);
@@ -204,7 +209,7 @@ impl<T> Inbox<T> {
             drop(mail);
             return false;
         }
-        std::mem::swap(&mut mail.sleeper, &mut incoming);
+        std::mem::swap(&mut mail.sleepers[what as usize], &mut incoming);
         drop(mail);
         true
     }
@@ -325,6 +330,18 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
+    }
+
+    #[test]
+    fn who_sleeps_to_receive_and_who_sleeps_to_send_are_both_woken() {
+        let inbox = Inbox::new();
+        let counts = [0; 2].map(|count| Arc::new(Count(AtomicUsize::new(count))));
+        for (what, count) in [Watching::ToSend, Watching::ToReceive].into_iter().zip(&counts) {
+            assert!(inbox.sleep_for(what, &Waker::from(count.clone())));
+        }
+        inbox.post('a');
+        inbox.post('b');
+        assert_eq!(counts.map(|count| count.0.load(Ordering::SeqCst)), [1, 1]);
     }
 
     #[test]

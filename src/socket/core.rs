@@ -97,8 +97,7 @@ impl SocketCore {
             _ if self.context.is_forked() => return Err(BindError::Forked),
             _ if self.context.is_shut() => return Err(BindError::Closed),
             Endpoint::Inproc(name) => {
-                let bound = || inproc::bind(&self.context.inproc, &self.link, &name);
-                self.context.unless_shut(bound).ok_or(BindError::Closed)??;
+                inproc::bind(&self.context, &self.link, &name)?;
                 (Endpoint::Inproc(name), None)
             }
             endpoint => {
@@ -178,10 +177,7 @@ impl SocketCore {
             return Err(ConnectError::Closed);
         }
         if let Endpoint::Inproc(address) = endpoint {
-            let connected = || inproc::connect(&self.context.inproc, &self.link, address, pipe, name);
-            self.context
-                .unless_shut(connected)
-                .ok_or(ConnectError::Closed)??;
+            inproc::connect(&self.context, &self.link, address, pipe, name)?;
             return Ok(None);
         }
         let io = self.context.io().map_err(ConnectError::IoThread)?;

@@ -254,7 +254,7 @@ impl Publisher {
             self.send.route.topics.remove(topic, key);
         }
         // A send that waits for the peer need not.
-        self.send.set_level(true);
+        self.send.remind();
         true
     }
 
@@ -385,6 +385,18 @@ impl Publisher {
         !self.upstream.has_current() || self.send.route.news.as_ref().is_some_and(News::is_full)
     }
 
+    /// Takes what subscribers have said, for an XPUB. If they can be heard again because of that, whoever waits to send looks
+    /// again: they may want no more.
+    pub(crate) fn take_news(&mut self) -> Option<Message> {
+        let news = self.send.route.news.as_mut()?;
+        let was_full = news.is_full();
+        let message = news.take()?;
+        if was_full && self.upstream.has_current() {
+            self.send.remind();
+        }
+        Some(message)
+    }
+
     /// When a send that begins now has waited long enough for slow subscribers.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.slow {
@@ -404,10 +416,12 @@ impl Publisher {
             // Says so.
             return self.send.wait(deadline);
         }
-        let is_news = |publisher: &Publisher| publisher.send.is_news() || publisher.upstream.is_news();
+        if !self.is_heard() {
+            return deadline.is_none_or(|deadline| Instant::now() < deadline);
+        }
         let sleeps =
-            !is_news(self) && park::with_waker(|waker| self.sleep_for_room(&TaskContext::from_waker(waker)));
-        while sleeps && !is_news(self) {
+            !self.is_news() && park::with_waker(|waker| self.sleep_for_room(&TaskContext::from_waker(waker)));
+        while sleeps && !self.is_news() {
             if !park::until(deadline) {
                 return false;
             }
@@ -415,9 +429,9 @@ impl Publisher {
         true
     }
 
-    /// Has the task woken when there may be room, or fewer who need it. False if there is news already.
+    /// Has the task woken when there may be room, or fewer who need it. False if there is news already, or more to be heard.
     pub(crate) fn sleep_for_room(&self, task: &TaskContext<'_>) -> bool {
-        self.send.sleep(task) && self.upstream.sleep_for_news(task)
+        self.is_heard() && self.send.sleep(task) && self.upstream.sleep_for(Watching::ToSend, task)
     }
 
     /// Waits until a condition on the subscribers holds.

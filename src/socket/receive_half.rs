@@ -451,11 +451,16 @@ impl ReceiveHalf {
 
     /// Has the task woken at the next news, whether or not messages are there. False if there is news already.
     pub(crate) fn sleep_for_news(&self, task: &TaskContext<'_>) -> bool {
+        self.sleep_for(Watching::ToReceive, task)
+    }
+
+    /// As [`sleep_for_news`](Self::sleep_for_news), beside a task that waits for the other purpose.
+    pub(crate) fn sleep_for(&self, what: Watching, task: &TaskContext<'_>) -> bool {
         if self.context.is_forked() && self.over != Some(Over::Forked) {
             // Nobody else would tell.
             self.inbox.post(ToSocket::Over(Over::Forked));
         }
-        self.inbox.sleep(task.waker())
+        self.inbox.sleep_for(what, task.waker())
     }
 
     /// As [`sleep`](Self::sleep); but if there is a message that was not looked at yet, has the task woken at once: others
@@ -536,6 +541,11 @@ impl ReceiveHalf {
             }
         }
         (self.items, self.ready) = (items, ready);
+    }
+
+    /// Whether there is a peer with this pipe, as far as it was heard of.
+    pub(crate) fn knows(&self, pipe: PipeId) -> bool {
+        self.keys.contains_key(&pipe)
     }
 
     /// Lets go of a peer, with all that came from it.

@@ -338,6 +338,16 @@ impl Asker {
         lost
     }
 
+    /// Whether the reply is lost with a peer that came and went while nobody looked: an inbox that is not read for long says
+    /// nothing of such.
+    fn has_gone_unheard(&mut self, asked: Asked) -> bool {
+        if self.receive.knows(asked.pipe) {
+            return false;
+        }
+        self.send.catch_up();
+        self.send.over().is_none() && self.send.key_of(asked.pipe).is_none()
+    }
+
     fn is_busy(&self) -> bool {
         self.asked.is_some() || self.reply.is_some()
     }
@@ -419,7 +429,7 @@ impl Asker {
                         }
                     }
                 }
-                Err(Nothing::Empty) if self.is_lost(Some(asked)) => {
+                Err(Nothing::Empty) if self.is_lost(Some(asked)) || self.has_gone_unheard(asked) => {
                     self.asked = None;
                     return Err(Nothing::PeerLost);
                 }

@@ -19,7 +19,7 @@ use crate::monitor::Event;
 use crate::options::Options;
 use crate::peer_id::PeerId;
 use crate::pipe::PipeId;
-use crate::pipe::inbox::{Inbox, Watching};
+use crate::pipe::inbox::{Inbox, Ready, Watching};
 use crate::pipe::outbound::{Sender, fence_after_fan_out};
 use crate::pipe::recycle::Spares;
 use crate::routing::load_balancer::LoadBalancer;
@@ -102,6 +102,9 @@ const BY_REFERENCE_MANY_MIN: usize = 256;
 /// The publisher writes to idle connections itself if there are no more than these: a system call for each is what their
 /// latency is worth.
 const DIRECT_PEERS_MAX: usize = 4;
+
+/// The name of no pipe.
+const NO_PIPE: PipeId = 0;
 
 /// A peer that had room for a moment, and is full again within this time, is still the same slow peer.
 const FULL_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -364,6 +367,11 @@ impl<R: Route> SendHalf<R> {
     pub(crate) fn hold_level(&self) {
         self.inbox.disregard(Watching::ToSend);
         self.gauge.lower();
+    }
+
+    /// Has whoever waits for news look again although there is none.
+    pub(crate) fn remind(&self) {
+        self.inbox.ready(NO_PIPE);
     }
 
     /// Whether there is news.

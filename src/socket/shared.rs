@@ -359,7 +359,7 @@ impl SendReady for SharedPushSocket {}
 
 impl sealed::SendLevel for SharedPubSocket {
     fn send_level(&mut self) -> Arc<Level> {
-        self.shared.lock().send.level()
+        self.shared.lock().send_level()
     }
 }
 
@@ -443,7 +443,7 @@ impl SharedPubSocket {
     /// As there.
     #[cfg(unix)]
     pub fn send_ready_fd(&self) -> std::io::Result<ReadyFd> {
-        self.shared.lock().send.level().descriptor()
+        self.shared.lock().send_level().descriptor()
     }
 
     /// As [`PubSocket::subscribers`].

@@ -161,7 +161,7 @@ impl Incoming for XPubSocket {
             return Ok(());
         }
         self.publisher.catch_up();
-        self.found = self.publisher.send.route.news.as_mut().and_then(News::take);
+        self.found = self.publisher.take_news();
         if self.found.is_some() {
             return Ok(());
         }

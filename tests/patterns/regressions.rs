@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use zerowire::{
     Context, DealerSocket, Event, Message, OnDuplicate, PairSocket, PubSocket, PullSocket, PushSocket,
-    Reason, RouterSocket, SlowSubscriber, SubSocket, TryRecvError, TrySendError,
+    Reason, RouterSocket, SlowSubscriber, SubSocket, TryRecvError, TrySendError, XSubSocket,
 };
 
 use crate::raw::{MORE, Raw, RawListener, frame, is_hang_up, message, ping};
@@ -669,4 +669,39 @@ on_every_transport! {
             }
         }
     }
+}
+
+/// To bind and to connect in inproc used to let go of messages while a lock of the context was held, and the drop of a body's
+/// owner that used the context waited for itself.
+#[test]
+fn a_body_whose_owner_uses_the_context_is_dropped_while_something_is_connected() {
+    struct Owner(Context, Sender<()>);
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            &[7; 1000]
+        }
+    }
+    impl Drop for Owner {
+        fn drop(&mut self) {
+            drop(PushSocket::new(&self.0));
+            let _ = self.1.send(());
+        }
+    }
+    with_deadline(|| {
+        let context = Context::new();
+        let (dropped, drops) = channel();
+        let mut publisher = PubSocket::new(&context);
+        publisher.bind("inproc://gone").unwrap();
+        let mut subscriber = XSubSocket::new(&context);
+        subscriber.connect("inproc://gone").unwrap();
+        subscriber
+            .send(Bytes::from_owner(Owner(context.clone(), dropped)))
+            .unwrap();
+        drop(publisher);
+        assert!(drops.try_recv().is_err(), "it is in the way to who is gone");
+        let mut publisher = PubSocket::new(&context);
+        publisher.bind("inproc://next").unwrap();
+        subscriber.connect("inproc://next").unwrap();
+        drops.recv_timeout(DEADLINE).unwrap();
+    });
 }

@@ -18,6 +18,7 @@ use crate::executors::{block_on, poll_once};
 use crate::raw::{MORE, Raw, RawListener, frame, message};
 use crate::support::{
     DEADLINE, Transport, pattern, receive, send, wait_for, wait_for_end, wait_for_handshake, wait_until,
+    with_deadline,
 };
 use crate::{on_every_transport, on_every_wire};
 
@@ -894,4 +895,24 @@ fn exchange_any(req: &mut ReqSocket, rep: &mut RepSocket) {
             let _ = request.reply(reply);
         }
     }
+}
+
+/// Who does not look for long is not told of all the peers that came and went, but of the one that was asked.
+#[test]
+fn the_loss_of_who_was_asked_is_told_after_that_of_many_others() {
+    with_deadline(|| {
+        let context = Context::new();
+        let mut req = ReqSocket::new(&context);
+        req.connect("inproc://asked").unwrap();
+        req.bind("inproc://others").unwrap();
+        req.send("a question").unwrap();
+        let mut rep = RepSocket::new(&context);
+        rep.bind("inproc://asked").unwrap();
+        assert_eq!(receive(&mut rep).as_bytes(), b"a question");
+        drop(rep);
+        for _ in 0..1000 {
+            RepSocket::new(&context).connect("inproc://others").unwrap();
+        }
+        assert_eq!(req.recv_timeout(DEADLINE), Err(RecvTimeoutError::PeerLost));
+    });
 }

@@ -491,6 +491,17 @@ on_every_transport! {
         assert_eq!(publisher.try_send("to nobody").unwrap().matched, 0);
     }
 
+    fn a_publisher_that_is_shared_is_ready_when_the_slow_subscriber_wants_no_more(transport) {
+        let (publisher, mut subscriber) = slow_subscriber(transport);
+        let mut publisher = publisher.into_shared();
+        let mut selector = Selector::new();
+        selector.send((), &mut publisher).unwrap();
+        fill_with(&mut selector, |body| publisher.try_send(body).is_ok());
+        subscriber.unsubscribe("").unwrap();
+        assert_eq!(select(&mut selector), [()]);
+        assert_eq!(publisher.try_send("to nobody").unwrap().matched, 0);
+    }
+
     /// What subscribers say is received by the same socket, whose two directions are waited for apart.
     fn an_xpub_hears_that_it_can_send_and_that_it_can_receive(transport) {
         let context = Context::new();
@@ -986,6 +997,35 @@ fn who_shares_a_socket_shares_its_readiness() {
                 is_closed: true
             }]
         );
+    });
+}
+
+/// What a subscriber said after as many messages as may wait is heard when one of them was received.
+#[test]
+fn an_xpub_can_send_when_it_may_hear_again_that_nobody_wants_it() {
+    with_deadline(|| {
+        let context = Context::new();
+        let builder = XPubSocket::builder(&context).send_hwm(1).receive_hwm(1);
+        let builder = builder.slow_subscriber(SlowSubscriber::Block(DEADLINE));
+        let mut publisher = builder.build().unwrap();
+        publisher.bind("inproc://hears-again").unwrap();
+        let mut subscriber = XSubSocket::new(&context);
+        subscriber.connect("inproc://hears-again").unwrap();
+        subscriber.send(b"\x01").unwrap();
+        receive(&mut publisher);
+        subscriber.send("as many as may wait").unwrap();
+        subscriber.send(b"\x00").unwrap();
+        let mut selector = Selector::new();
+        selector.send((), &mut publisher).unwrap();
+        publisher.try_send("room").unwrap();
+        assert!(matches!(
+            publisher.try_send("no room"),
+            Err(TrySendError::Full(_))
+        ));
+        assert_eq!(selector.try_wait().unwrap(), []);
+        receive(&mut publisher);
+        assert_eq!(select(&mut selector), [()]);
+        assert_eq!(publisher.try_send("to nobody").unwrap().matched, 0);
     });
 }
 

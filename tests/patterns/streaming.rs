@@ -522,6 +522,52 @@ on_every_wire! {
     }
 }
 
+/// Two tasks: one waits for what subscribers say, and one for a slow subscriber.
+#[test]
+fn the_two_tasks_of_an_xpub_are_both_woken_by_what_subscribers_say() {
+    for sink_is_first in [true, false] {
+        with_deadline(move || {
+            let context = Context::new();
+            let builder = XPubSocket::builder(&context).send_hwm(1);
+            let builder = builder.slow_subscriber(SlowSubscriber::Block(DEADLINE));
+            let mut xpub = builder.build().unwrap();
+            xpub.bind("inproc://two-tasks").unwrap();
+            let mut slow = SubSocket::new(&context);
+            slow.connect("inproc://two-tasks").unwrap();
+            slow.subscribe("topic").unwrap();
+            receive(&mut xpub);
+            xpub.try_send("topic: room").unwrap();
+            start_send(&mut xpub, Message::from("topic: no room")).unwrap();
+
+            let (wakers, wakes): (Vec<Waker>, Vec<_>) = (0..2)
+                .map(|_| {
+                    let (woken, wakes) = mpsc::channel();
+                    (Waker::from(Arc::new(Tell(woken))), wakes)
+                })
+                .unzip();
+            let mut tasks = wakers.iter().map(TaskContext::from_waker);
+            let (mut sink, mut stream) = (tasks.next().unwrap(), tasks.next().unwrap());
+            let mut flush = |xpub: &mut XPubSocket| Pin::new(xpub).poll_flush(&mut sink);
+            let mut next = |xpub: &mut XPubSocket| Pin::new(xpub).poll_next(&mut stream);
+            if sink_is_first {
+                assert!(flush(&mut xpub).is_pending());
+                assert!(next(&mut xpub).is_pending());
+            } else {
+                assert!(next(&mut xpub).is_pending());
+                assert!(flush(&mut xpub).is_pending());
+            }
+            slow.unsubscribe("topic").unwrap();
+            for (task, wakes) in ["sink", "stream"].into_iter().zip(&wakes) {
+                wakes
+                    .recv_timeout(DEADLINE)
+                    .unwrap_or_else(|_| panic!("the {task} is woken"));
+            }
+            assert!(flush(&mut xpub).is_ready());
+            assert!(next(&mut xpub).is_ready());
+        });
+    }
+}
+
 /// Streams and sinks, by reference or not, in tasks of executors with many threads.
 #[test]
 fn sockets_are_streams_and_sinks_that_can_be_moved_and_sent() {

@@ -25,6 +25,17 @@ pub(super) struct Consequences<'a> {
 }
 
 impl Consequences<'_> {
+    pub(super) fn of_nothing(registry: &Registry) -> Consequences<'_> {
+        Consequences {
+            registry,
+            news: Vec::new(),
+            drops: Vec::new(),
+            given_up: Vec::new(),
+            ends: Vec::new(),
+            reports: Vec::new(),
+        }
+    }
+
     /// Posts at once, under the lock: so it comes before whatever a socket does that disconnects or closes afterwards.
     pub(super) fn post(&mut self, inbox: &Inbox<ToSocket>, item: ToSocket) {
         self.news.push(inbox.post_quietly(item));

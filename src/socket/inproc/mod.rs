@@ -16,6 +16,7 @@ use self::consequences::Consequences;
 pub(crate) use self::meeting::subscription;
 use self::meeting::waiting;
 use self::names::{Connector, Names};
+use crate::context;
 use crate::error::{BindError, ConnectError};
 use crate::mailbox::{Neighbours, SocketId, SocketLink};
 use crate::monitor::{Event, Reason};
@@ -74,6 +75,19 @@ impl Registry {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
+    fn change<'a, R>(
+        &'a self,
+        action: impl FnOnce(&mut Names, &mut Consequences<'a>) -> R,
+        consequences: &mut Consequences<'a>,
+    ) -> R {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = action(&mut names, consequences);
+        names
+            .names
+            .retain(|_, entry| entry.binder.is_some() || !entry.parked.is_empty());
+        result
+    }
+
     /// Nobody will bind a name any more: lets go of the messages that wait for that, and tells of them.
     pub(crate) fn give_up_waiting(&self) -> Vec<Undelivered> {
         change(self, |names, then| {
@@ -101,29 +115,31 @@ impl Registry {
 
 /// Does something to the names, and then what follows from it.
 fn change<R>(registry: &Registry, action: impl FnOnce(&mut Names, &mut Consequences<'_>) -> R) -> R {
-    let mut consequences = Consequences {
-        registry,
-        news: Vec::new(),
-        drops: Vec::new(),
-        given_up: Vec::new(),
-        ends: Vec::new(),
-        reports: Vec::new(),
-    };
-    let result = {
-        let mut names = registry.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = action(&mut names, &mut consequences);
-        names
-            .names
-            .retain(|_, entry| entry.binder.is_some() || !entry.parked.is_empty());
-        result
-    };
+    let mut consequences = Consequences::of_nothing(registry);
+    let result = registry.change(action, &mut consequences);
+    consequences.carry_out();
+    result
+}
+
+/// As [`change`], unless the context was shut down. What follows is done without the context's lock, too.
+fn change_unless_shut<R>(
+    context: &context::Inner,
+    action: impl FnOnce(&mut Names, &mut Consequences<'_>) -> R,
+) -> Option<R> {
+    let registry = &*context.inproc;
+    let mut consequences = Consequences::of_nothing(registry);
+    let result = context.unless_shut(|| registry.change(action, &mut consequences));
     consequences.carry_out();
     result
 }
 
 /// Binds the name and attaches whoever waits for it.
-pub(crate) fn bind(registry: &Registry, socket: &Arc<SocketLink>, address: &str) -> Result<(), BindError> {
-    change(registry, |names, then| {
+pub(crate) fn bind(
+    context: &context::Inner,
+    socket: &Arc<SocketLink>,
+    address: &str,
+) -> Result<(), BindError> {
+    let bound = change_unless_shut(context, |names, then| {
         let entry = names.names.entry(address.to_owned()).or_default();
         if entry.binder.is_some() {
             return Err(BindError::AddressInUse {
@@ -136,18 +152,19 @@ pub(crate) fn bind(registry: &Registry, socket: &Arc<SocketLink>, address: &str)
         }));
         names.attach_parked(address, then);
         Ok(())
-    })
+    });
+    bound.unwrap_or(Err(BindError::Closed))
 }
 
 /// Connects to the name, now or when it is bound. `name` is what a ROUTER calls the binder.
 pub(crate) fn connect(
-    registry: &Registry,
+    context: &context::Inner,
     socket: &Arc<SocketLink>,
     address: &str,
     pipe: PipeId,
     name: Option<&PeerId>,
 ) -> Result<(), ConnectError> {
-    change(registry, |names, then| {
+    let connected = change_unless_shut(context, |names, then| {
         if let Some(binder) = names.names.get(address).and_then(|entry| entry.binder.as_ref()) {
             if socket.id == binder.id {
                 return Err(ConnectError::OwnEndpoint {
@@ -164,7 +181,8 @@ pub(crate) fn connect(
         }
         names.dial(socket, address, pipe, name.cloned(), then);
         Ok(())
-    })
+    });
+    connected.unwrap_or(Err(ConnectError::Closed))
 }
 
 /// Gives the name up. Connections that were made stay.

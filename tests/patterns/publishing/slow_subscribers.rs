@@ -17,7 +17,7 @@ use super::on_the_wire::{Flood, subscribe};
 use super::{hear, ready, subscriber, to};
 use crate::executors::{block_on, poll_once};
 use crate::raw::Raw;
-use crate::support::{DEADLINE, Transport, receive, wait_for, wait_for_handshake, wait_until};
+use crate::support::{DEADLINE, Transport, receive, wait_for, wait_for_handshake, wait_until, with_deadline};
 use crate::{on_every_transport, on_every_wire};
 
 /// Messages that may wait for each subscriber.
@@ -465,5 +465,33 @@ on_every_wire! {
         }
         drop(publisher);
         talkers.into_iter().for_each(Flood::stop);
+    }
+}
+
+/// One call hears so much and no more, and looks for the rest before it sleeps.
+#[test]
+fn a_send_that_waits_hears_everything_that_was_said_before() {
+    for in_a_task in [false, true] {
+        with_deadline(move || {
+            let context = Context::new();
+            let builder = PubSocket::builder(&context).send_hwm(1);
+            let builder = builder.slow_subscriber(SlowSubscriber::Block(Duration::from_secs(3600)));
+            let mut publisher = builder.build().unwrap();
+            publisher.bind("inproc://much-is-said").unwrap();
+            let mut subscriber = SubSocket::new(&context);
+            subscriber.connect("inproc://much-is-said").unwrap();
+            subscriber.subscribe("topic").unwrap();
+            assert_eq!(publisher.send("topic: room").unwrap(), to(1));
+            for number in 0..10_000 {
+                subscriber.subscribe(format!("{number}")).unwrap();
+            }
+            subscriber.unsubscribe("topic").unwrap();
+            let message = "topic: nobody wants it any more";
+            let published = match in_a_task {
+                false => publisher.send(message),
+                true => block_on(publisher.send_async(message)),
+            };
+            assert_eq!(published.unwrap(), to(0));
+        });
     }
 }
