@@ -211,17 +211,24 @@ impl<T> Shared<T> {
         sleep: impl Fn(&T, &TaskContext<'_>) -> bool,
     ) -> Option<R> {
         let mut waiting = Waiting::new(&self.waiters);
+        let mut is_last = false;
         loop {
             let asleep = {
                 let mut socket = self.lock();
                 if let Some(result) = attempt(&mut socket) {
                     return Some(result);
                 }
+                if is_last {
+                    return None;
+                }
                 park::with_waker(|waker| waiting.wake_with(waker));
                 sleep(&socket, &TaskContext::from_waker(&self.waker))
             };
-            // Any news ends the sleep, and so may things that have nothing to do with it: then it is tried again.
-            if asleep && !park::until(deadline) {
+            // Any news ends the sleep, and so may things that have nothing to do with it: then it is tried again. If there is
+            // news already it is tried once more in any case, and no more than that when it is late.
+            if !asleep {
+                is_last = deadline.is_some_and(|deadline| deadline <= Instant::now());
+            } else if !park::until(deadline) {
                 return None;
             }
         }
