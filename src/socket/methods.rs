@@ -57,6 +57,9 @@ pub(crate) trait Outgoing {
 /// What messages are received from. To find one and to take it are two steps, so that a message is moved once, straight to
 /// where the caller wants it.
 pub(crate) trait Incoming {
+    /// Where news of it comes.
+    fn receive_half(&mut self) -> &mut ReceiveHalf;
+
     /// Whether a message can be taken; may say no although [`look`](Self::look) finds one.
     fn is_ready(&mut self) -> bool;
 
@@ -69,15 +72,39 @@ pub(crate) trait Incoming {
     fn look(&mut self) -> Result<(), Nothing>;
 
     /// Waits for a message until the deadline, for ever without one.
-    fn wait(&mut self, deadline: Option<Instant>) -> Result<(), Nothing>;
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<(), Nothing> {
+        loop {
+            match self.look() {
+                Err(Nothing::Empty) if self.receive_half().wait_for_news(deadline) => {}
+                done => return done,
+            }
+        }
+    }
 
-    fn poll_look(&mut self, task: &TaskContext<'_>) -> Poll<Result<(), Nothing>>;
+    /// Finds a message, or has the task woken when there may be one. What is not for the application may keep coming, so
+    /// others have their turn in between.
+    fn poll_look(&mut self, task: &TaskContext<'_>) -> Poll<Result<(), Nothing>> {
+        loop {
+            match self.look() {
+                Err(Nothing::Empty) => {
+                    if self.receive_half().sleep_or_yield(task) {
+                        return Poll::Pending;
+                    }
+                }
+                done => return Poll::Ready(done),
+            }
+        }
+    }
 
     /// Takes the message that was found.
     fn take(&mut self) -> Message;
 }
 
 impl Incoming for ReceiveHalf {
+    fn receive_half(&mut self) -> &mut ReceiveHalf {
+        self
+    }
+
     #[inline]
     fn is_ready(&mut self) -> bool {
         ReceiveHalf::is_ready(self)
@@ -94,10 +121,6 @@ impl Incoming for ReceiveHalf {
 
     fn wait(&mut self, deadline: Option<Instant>) -> Result<(), Nothing> {
         ReceiveHalf::wait(self, deadline)
-    }
-
-    fn poll_look(&mut self, task: &TaskContext<'_>) -> Poll<Result<(), Nothing>> {
-        ReceiveHalf::poll_look(self, task)
     }
 
     #[inline]

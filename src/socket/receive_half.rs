@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, Waker};
+use std::task::{Context as TaskContext, Waker};
 use std::time::Instant;
 
 use slab::Slab;
@@ -428,20 +428,6 @@ impl ReceiveHalf {
             return true;
         }
         park::wait(&self.inbox, &mut self.patience, deadline)
-    }
-
-    /// Finds a peer that has a message, or wakes the task when there may be one.
-    pub(crate) fn poll_look(&mut self, task: &TaskContext<'_>) -> Poll<Result<(), Nothing>> {
-        loop {
-            match self.look() {
-                Err(Nothing::Empty) => {
-                    if self.sleep_or_yield(task) {
-                        return Poll::Pending;
-                    }
-                }
-                done => return Poll::Ready(done),
-            }
-        }
     }
 
     /// Has the task woken at the next news. False if there is news already, or a message that was not looked at yet.

@@ -369,6 +369,10 @@ impl Outgoing for Answerer {
 }
 
 impl Incoming for Answerer {
+    fn receive_half(&mut self) -> &mut ReceiveHalf {
+        &mut self.receive
+    }
+
     fn is_ready(&mut self) -> bool {
         self.request.is_some()
     }
@@ -379,28 +383,6 @@ impl Incoming for Answerer {
             self.measure();
         }
         found
-    }
-
-    fn wait(&mut self, deadline: Option<Instant>) -> Result<(), Nothing> {
-        loop {
-            match self.look() {
-                Err(Nothing::Empty) if self.receive.wait_for_news(deadline) => {}
-                done => return done,
-            }
-        }
-    }
-
-    fn poll_look(&mut self, task: &TaskContext<'_>) -> Poll<Result<(), Nothing>> {
-        loop {
-            match self.look() {
-                Err(Nothing::Empty) => {
-                    if self.receive.sleep_or_yield(task) {
-                        return Poll::Pending;
-                    }
-                }
-                done => return Poll::Ready(done),
-            }
-        }
     }
 
     fn take(&mut self) -> Message {

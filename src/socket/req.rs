@@ -470,6 +470,10 @@ impl Outgoing for Asker {
 }
 
 impl Incoming for Asker {
+    fn receive_half(&mut self) -> &mut ReceiveHalf {
+        &mut self.receive
+    }
+
     fn is_ready(&mut self) -> bool {
         self.reply.is_some()
     }
@@ -480,29 +484,6 @@ impl Incoming for Asker {
             self.measure();
         }
         found
-    }
-
-    fn wait(&mut self, deadline: Option<Instant>) -> Result<(), Nothing> {
-        loop {
-            match self.look() {
-                Err(Nothing::Empty) if self.receive.wait_for_news(deadline) => {}
-                done => return done,
-            }
-        }
-    }
-
-    fn poll_look(&mut self, task: &TaskContext<'_>) -> Poll<Result<(), Nothing>> {
-        loop {
-            match self.look() {
-                Err(Nothing::Empty) => {
-                    // Messages that nobody asked for may keep coming.
-                    if self.receive.sleep_or_yield(task) {
-                        return Poll::Pending;
-                    }
-                }
-                done => return Poll::Ready(done),
-            }
-        }
     }
 
     fn take(&mut self) -> Message {

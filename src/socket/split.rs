@@ -101,6 +101,10 @@ where
 }
 
 impl Incoming for Kept<ReceiveHalf> {
+    fn receive_half(&mut self) -> &mut ReceiveHalf {
+        self
+    }
+
     #[inline]
     fn is_ready(&mut self) -> bool {
         (**self).is_ready()
@@ -117,10 +121,6 @@ impl Incoming for Kept<ReceiveHalf> {
 
     fn wait(&mut self, deadline: Option<Instant>) -> Result<(), Nothing> {
         (**self).wait(deadline)
-    }
-
-    fn poll_look(&mut self, task: &TaskContext<'_>) -> Poll<Result<(), Nothing>> {
-        (**self).poll_look(task)
     }
 
     #[inline]

@@ -1,7 +1,8 @@
 //! XPUB and XSUB: publishers and subscribers that see subscriptions, for programs in between (ZeroMQ RFC 29).
 
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
+#[cfg(feature = "futures")]
+use std::task::Context as TaskContext;
 
 use super::builder::{Publishes, Receives, Sends};
 use super::fan_out::{News, Published, Publisher};
@@ -152,6 +153,10 @@ impl Ends for XPubSocket {
 }
 
 impl Incoming for XPubSocket {
+    fn receive_half(&mut self) -> &mut ReceiveHalf {
+        &mut self.publisher.upstream
+    }
+
     fn is_ready(&mut self) -> bool {
         self.found.is_some()
     }
@@ -173,28 +178,6 @@ impl Incoming for XPubSocket {
             .upstream
             .over()
             .map_or(Nothing::Empty, Nothing::Over))
-    }
-
-    fn wait(&mut self, deadline: Option<Instant>) -> Result<(), Nothing> {
-        loop {
-            match self.look() {
-                Err(Nothing::Empty) if self.publisher.upstream.wait_for_news(deadline) => {}
-                done => return done,
-            }
-        }
-    }
-
-    fn poll_look(&mut self, task: &TaskContext<'_>) -> Poll<Result<(), Nothing>> {
-        loop {
-            match self.look() {
-                Err(Nothing::Empty) => {
-                    if self.publisher.upstream.sleep_or_yield(task) {
-                        return Poll::Pending;
-                    }
-                }
-                done => return Poll::Ready(done),
-            }
-        }
     }
 
     fn take(&mut self) -> Message {
