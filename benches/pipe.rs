@@ -100,7 +100,7 @@ fn inbound_between_threads(criterion: &mut Criterion) {
                 while !reader.chain().refill() {
                     std::hint::spin_loop();
                 }
-                assert_eq!(reader.chain().take(), expected);
+                assert_eq!(reader.chain().take(|_| {}), expected);
                 reader.took_message();
             }
             let elapsed = start.elapsed();

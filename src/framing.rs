@@ -133,20 +133,24 @@ pub(crate) fn append_small(pipe: &mut Sender, message: &Message, spares: &mut Sp
     true
 }
 
-/// Takes the next message out of the chain, which holds whole messages only, and at least one.
+/// Takes the next message out of the chain, which holds whole messages only, and at least one. Calls `count` with the length of
+/// its parts, which is at hand here: asked of the message, it would be read back from where that was just written.
 #[inline]
-pub(crate) fn receive(chain: &mut Consumer<u8>) -> Message {
+pub(crate) fn receive(chain: &mut Consumer<u8>, count: impl FnOnce(usize)) -> Message {
     let bytes = chain.peek();
     if let Ok(Some(header)) = Header::parse(bytes) {
         let rest = &bytes[header.header_bytes..];
         let length = body_bytes(&header);
         if header.is_last() && length <= rest.len() {
+            count(length);
             let message = Message::copied_prefix(rest, length);
             chain.skip(header.header_bytes + length);
             return message;
         }
     }
-    receive_parts(chain)
+    let message = receive_parts(chain);
+    count(message.total_bytes());
+    message
 }
 
 /// Messages that go from one pipe to another as the frames they came in.

@@ -777,18 +777,12 @@ impl<T> Consumer<T> {
     /// Takes one element, if there is one.
     #[cfg(test)]
     pub(crate) fn pop(&mut self) -> Option<T> {
-        self.refill().then(|| self.take())
+        self.refill().then(|| self.take(|_| {}))
     }
 
-    /// Takes one element that [`refill`](Self::refill) has found.
-    #[inline]
-    pub(crate) fn take(&mut self) -> T {
-        self.take_seen(|_| {})
-    }
-
-    /// As [`take`](Self::take), and shows the element where it lies, before it is moved.
+    /// Takes one element that [`refill`](Self::refill) has found, and shows it where it lies, before it is moved.
     #[inline(always)]
-    pub(crate) fn take_seen(&mut self, see: impl FnOnce(&T)) -> T {
+    pub(crate) fn take(&mut self, see: impl FnOnce(&T)) -> T {
         assert!(self.at < published(self.word), "an element was found");
         if self.charges {
             self.give_back_element();

@@ -373,7 +373,7 @@ mod tests {
         let mut take = || {
             assert!(reader.chain().refill());
             reader.took_message();
-            reader.chain().take()
+            reader.chain().take(|_| {})
         };
         assert_eq!(take(), 0);
         assert!(

@@ -78,29 +78,27 @@ impl ReceivePipe {
     /// Takes a message, which must be there.
     #[inline(always)]
     pub(crate) fn take(&mut self) -> Message {
+        self.take_counted(&mut 0)
+    }
+
+    /// As [`take`](Self::take), and adds the length of the message, where that is seen without looking into it once more.
+    #[inline(always)]
+    pub(crate) fn take_counted(&mut self, bytes: &mut u64) -> Message {
         match self {
             ReceivePipe::Wire(pipe) => {
                 pipe.took_message();
-                framing::receive(pipe.chain())
+                framing::receive(pipe.chain(), |length| count(bytes, length))
             }
             ReceivePipe::Inproc(pipe) => {
                 pipe.took_message();
-                pipe.chain().take()
+                pipe.chain().take(|message| count(bytes, message.total_bytes()))
             }
-            ReceivePipe::Latest(pipe) => pipe.take().expect("only the reader empties the place"),
+            ReceivePipe::Latest(pipe) => {
+                let message = pipe.take().expect("only the reader empties the place");
+                count(bytes, message.total_bytes());
+                message
+            }
         }
-    }
-
-    /// As [`take`](Self::take), and adds the length of the message; before it is taken, where that saves moving it.
-    #[inline(always)]
-    pub(crate) fn take_counted(&mut self, bytes: &mut u64) -> Message {
-        if let ReceivePipe::Inproc(pipe) = self {
-            pipe.took_message();
-            return pipe.chain().take_seen(|message| count(bytes, message));
-        }
-        let message = self.take();
-        count(bytes, &message);
-        message
     }
 
     /// The first part of the next message, which must be there, if it can be seen where it is.
@@ -151,8 +149,8 @@ impl ReceivePipe {
 
 /// Counts the bytes of a message that the application gets.
 #[inline(always)]
-pub(crate) fn count(bytes: &mut u64, message: &Message) {
+pub(crate) fn count(bytes: &mut u64, length: usize) {
     if COUNTS {
-        *bytes += message.total_bytes() as u64;
+        *bytes += length as u64;
     }
 }

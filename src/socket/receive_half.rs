@@ -220,7 +220,7 @@ impl ReceiveHalf {
 
     fn take_held(&mut self) -> Option<Message> {
         let message = self.held.take()?;
-        count(&mut self.tally.taken_bytes, &message);
+        count(&mut self.tally.taken_bytes, message.total_bytes());
         Some(message)
     }
 
@@ -569,7 +569,7 @@ impl ReceiveHalf {
                 self.withheld += 1;
                 continue;
             }
-            count(&mut self.tally.taken_bytes, &message);
+            count(&mut self.tally.taken_bytes, message.total_bytes());
             return Some((entry.name.clone(), message));
         }
         None

@@ -39,7 +39,8 @@ pub(crate) struct SendHalf<R: Route> {
     over: Option<Over>,
     /// Pipes whose peers are not listed any more, while what they hold is still being written.
     leaving: Vec<(SendPipe, Cause)>,
-    /// The counts that no pipe keeps.
+    /// The counts that no pipe keeps, and those of pipes that are gone. Not for a message as it passes: that it was accepted, its
+    /// pipe counts.
     tally: Sent,
     /// For those who wait without holding the socket.
     gauge: Gauge,
@@ -170,25 +171,25 @@ impl<R: Route> SendHalf<R> {
         match &mut self.pipes[key].pipe {
             SendPipe::Wire(pipe) => {
                 if pipe.has_room() || pipe.wait_for_room() {
-                    self.tally.take(1, bytes);
+                    self.tally.add_bytes(1, bytes);
                     if framing::send(pipe, &message, &mut self.byte_spares) {
                         return Ok(());
                     }
                     // News of the end is in the inbox, or on its way to it.
-                    self.tally.take_back(bytes);
+                    self.tally.take_back(&message);
                     return Err(message);
                 }
             }
             SendPipe::Inproc(pipe) => {
                 if pipe.has_room() || pipe.wait_for_room() {
-                    self.tally.take(1, bytes);
+                    self.tally.add_bytes(1, bytes);
                     pipe.push(message, &mut self.message_spares);
                     return Ok(());
                 }
             }
             SendPipe::Latest(pipe) => {
+                self.tally.add_bytes(1, bytes);
                 pipe.put(message);
-                self.tally.take(1, bytes);
                 return Ok(());
             }
         }
@@ -213,7 +214,6 @@ impl<R: Route> SendHalf<R> {
 
     /// Takes note that frames were appended for the peer whose turn it was.
     pub(crate) fn count_frames(&mut self, run: Run) {
-        self.tally.accepted += u64::from(run.messages);
         self.tally.accepted_bytes += run.bytes;
     }
 
@@ -287,7 +287,7 @@ impl<R: Route> SendHalf<R> {
                 refused += usize::from(!pipe.wake_drain(keys.len() <= DIRECT_PEERS_MAX));
             }
         }
-        self.tally.take(keys.len() - refused, message.total_bytes());
+        self.tally.add_bytes(keys.len() - refused, message.total_bytes());
         keys.len() - refused
     }
 
@@ -405,20 +405,23 @@ impl<R: Route> SendHalf<R> {
 
     /// Counts a message that so many peers did not get, because they were at their high-water mark.
     pub(crate) fn count_full(&mut self, peers: usize, message: &Message) {
-        self.tally.take(peers, message.total_bytes());
+        self.tally.accepted += peers as u64;
+        self.tally.add_bytes(peers, message.total_bytes());
         self.tally.full += peers as u64;
         self.tally.dropped.full += peers as u64;
     }
 
     /// Counts a message that so many peers of this context were given by another way.
     pub(crate) fn count_handed_over(&mut self, peers: usize, message: &Message) {
-        self.tally.take(peers, message.total_bytes());
+        self.tally.accepted += peers as u64;
+        self.tally.add_bytes(peers, message.total_bytes());
         self.tally.handed_over += peers as u64;
     }
 
     /// Counts a message that no peer is there for.
     pub(crate) fn count_unroutable(&mut self, message: &Message) {
-        self.tally.take(1, message.total_bytes());
+        self.tally.accepted += 1;
+        self.tally.add_bytes(1, message.total_bytes());
         self.tally.dropped.unroutable += 1;
     }
 
@@ -516,8 +519,6 @@ impl<R: Route> SendHalf<R> {
     }
 
     fn attach(&mut self, pipe: SendPipe, name: Option<PeerId>) {
-        // In inproc a probe or a welcome may be in it already.
-        self.tally.accepted += pipe.counts().accepted;
         let id = pipe.id();
         let fullness = Fullness::default();
         let key = self.pipes.insert(Entry { pipe, fullness });
@@ -582,6 +583,7 @@ impl<R: Route> Counted for SendHalf<R> {
         let listed = self.pipes.iter().map(|(_, entry)| &entry.pipe);
         for pipe in listed.chain(self.leaving.iter().map(|(pipe, _)| pipe)) {
             let counts = pipe.counts();
+            sent.accepted += counts.accepted;
             sent.handed_over += counts.handed_over;
             sent.waiting += counts.waiting();
             sent.dropped.replaced += counts.replaced;
@@ -618,27 +620,26 @@ impl<R: Route> Drop for SendHalf<R> {
 }
 
 impl Sent {
-    /// Counts a message that was accepted for so many peers.
+    /// Counts the bytes of a message that was accepted for so many peers.
     #[inline(always)]
-    fn take(&mut self, peers: usize, bytes: usize) {
+    fn add_bytes(&mut self, peers: usize, bytes: usize) {
         if COUNTS {
-            self.accepted += peers as u64;
             self.accepted_bytes += (peers * bytes) as u64;
         }
     }
 
     /// A message was not accepted after all.
     #[cold]
-    fn take_back(&mut self, bytes: usize) {
+    fn take_back(&mut self, message: &Message) {
         if COUNTS {
-            self.accepted -= 1;
-            self.accepted_bytes -= bytes as u64;
+            self.accepted_bytes -= message.total_bytes() as u64;
         }
     }
 
     /// Counts what became of the messages of a pipe that is dropped.
     fn fold(&mut self, pipe: &SendPipe, cause: Cause) {
         let counts = pipe.counts();
+        self.accepted += counts.accepted;
         self.handed_over += counts.handed_over;
         self.dropped.replaced += counts.replaced;
         let rest = match cause {

@@ -99,7 +99,7 @@ impl Conflated {
         if let Some(Incoming { pipe, newest }) = &mut self.incoming {
             while pipe.chain().refill() {
                 pipe.took_message();
-                newest.put(framing::receive(pipe.chain()));
+                newest.put(framing::receive(pipe.chain(), |_| {}));
             }
         }
     }
