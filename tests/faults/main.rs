@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod breaking;
+mod jammed;
 mod killed;
 mod names;
 mod namespace;

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -31,6 +32,9 @@ pub enum Plan {
     Reset(Way, usize),
     /// After so many bytes the way is blocked until the link is released; the other way is open.
     Stall(Way, usize),
+    /// After so many bytes up and so many down nothing more is read that way, so that who writes comes to a halt. A cut then
+    /// destroys what was not read.
+    Jam([usize; 2]),
     /// Each byte, either way, comes alone: the next one follows when it was read.
     Split,
 }
@@ -129,8 +133,14 @@ impl Shared {
             let Ok(listening) = Stream::connect(&self.target) else {
                 return;
             };
+            let plan = self.plans.get(index).copied().unwrap_or(Plan::Forward);
+            if let Plan::Jam(_) = plan {
+                // What has come through fits in, whether or not it is read; what has not is with who writes it.
+                let _ = dialer.socket().set_send_buffer_size(JAM_BYTES);
+                let _ = dialer.socket().set_recv_buffer_size(64 << 10);
+            }
             let link = Arc::new(Link {
-                plan: self.plans.get(index).copied().unwrap_or(Plan::Forward),
+                plan,
                 ends: Mutex::new(Some(Arc::new([dialer, listening]))),
                 state: Mutex::default(),
                 changed: Condvar::new(),
@@ -169,6 +179,17 @@ impl Link {
         }
     }
 
+    /// Whether nothing more is read that way or the other, and all that was has come to where it should.
+    pub fn is_jammed(&self) -> bool {
+        let Plan::Jam(most) = self.plan else {
+            return false;
+        };
+        let is_delivered = |ends: Arc<[Stream; 2]>| ends.iter().all(Stream::is_delivered);
+        let forwarded = |way| self.state().forwarded[way as usize].len();
+        let is_full = |way| most[way as usize] == usize::MAX || forwarded(way) == most[way as usize];
+        is_full(Way::Up) && is_full(Way::Down) && self.ends().is_none_or(is_delivered)
+    }
+
     /// Ends a stall.
     pub fn release(&self) {
         self.state().released = true;
@@ -202,6 +223,8 @@ impl Link {
         for end in self.ends().iter().flat_map(|ends| ends.iter()) {
             match self.plan {
                 Plan::Reset(..) => end.reset(),
+                // Wakes who reads from it. The kernel destroys the rest when the stream is closed.
+                Plan::Jam(_) => end.shutdown(Shutdown::Read),
                 // What comes from there is still read, so that closing destroys nothing.
                 _ => end.shutdown(Shutdown::Write),
             }
@@ -217,6 +240,9 @@ impl Link {
         let mut buffer = [0; 64 << 10];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
             self.forward(way, to, &buffer[..count]);
+            if matches!(self.plan, Plan::Jam(_)) && self.is_over() {
+                break;
+            }
         }
         let mut state = self.state();
         self.end(&mut state);
@@ -248,6 +274,16 @@ impl Link {
                         .0;
                 }
                 state.pass(way, to, behind);
+            }
+            Plan::Jam(most) => {
+                let room = most[way as usize] - state.forwarded[way as usize].len();
+                state.pass(way, to, &bytes[..room.min(bytes.len())]);
+                if bytes.len() >= room {
+                    drop(
+                        self.changed
+                            .wait_timeout_while(state, DEADLINE, |state| !state.over),
+                    );
+                }
             }
             Plan::Split => {
                 drop(state);
@@ -297,6 +333,17 @@ pub fn whole_messages(bytes: &[u8]) -> Vec<Vec<Vec<u8>>> {
     }
 }
 
+/// What goes into a jam at most: less than the kernel holds for a connection, if it is told to.
+pub fn jam_bytes_max() -> usize {
+    let limit = |name: &str| {
+        let text = fs::read_to_string(format!("/proc/sys/net/core/{name}")).unwrap();
+        text.trim().parse::<usize>().unwrap()
+    };
+    // A part of the buffer is the kernel's own, which doubles what it is asked for.
+    JAM_BYTES.min(limit("rmem_max")).min(limit("wmem_max")) / 2
+}
+
+const JAM_BYTES: usize = 2 << 20;
 const GREETING_BYTES: usize = 64;
 const MORE: u8 = 1;
 const LONG: u8 = 2;
@@ -369,40 +416,53 @@ impl Stream {
         }
     }
 
-    /// Whether the other side has read all that was written. Of unix sockets nothing is known.
+    /// Whether the other side has read all that was written, as far as the kernel says.
     fn is_read(&self) -> bool {
-        let Stream::Tcp(stream) = self else {
-            return true;
+        let unread = match self {
+            Stream::Tcp(stream) => other_end_of(stream).map(|queues| queues.unread),
+            // What is not read is still the writer's.
+            Stream::Unix(stream) => queues_of_unix(stream).map(|queues| queues.unsent),
         };
-        let (Ok(local), Ok(remote)) = (stream.local_addr(), stream.peer_addr()) else {
-            return true;
-        };
-        unread_by(remote, local).is_none_or(|bytes| bytes == 0)
+        unread.is_none_or(|bytes| bytes == 0)
+    }
+
+    /// Whether all that was written is where the other side can read it, as far as the kernel says.
+    fn is_delivered(&self) -> bool {
+        match self {
+            Stream::Tcp(stream) => this_end_of(stream).is_none_or(|queues| queues.unsent == 0),
+            Stream::Unix(_) => true,
+        }
     }
 }
 
-/// How many bytes the tcp socket of this process or another with these addresses has not read yet, if the kernel knows it and
-/// can say so (`sock_diag(7)`; the table in `/proc` takes milliseconds).
-fn unread_by(local: SocketAddr, remote: SocketAddr) -> Option<u32> {
-    const NETLINK: i32 = 16;
-    const SOCK_DIAG: i32 = 4;
-    const SOCK_DIAG_BY_FAMILY: u16 = 20;
-    const REQUEST: u16 = 1;
+/// Bytes that the kernel holds for a socket.
+#[derive(Debug, PartialEq, Eq)]
+struct Queues {
+    unread: u32,
+    unsent: u32,
+}
+
+/// What it holds for the socket at the other end, which may be another process's.
+fn other_end_of(stream: &TcpStream) -> Option<Queues> {
+    queues_of_tcp(stream.peer_addr().ok()?, stream.local_addr().ok()?)
+}
+
+fn this_end_of(stream: &TcpStream) -> Option<Queues> {
+    queues_of_tcp(stream.local_addr().ok()?, stream.peer_addr().ok()?)
+}
+
+/// What it holds for the tcp socket with these addresses (`sock_diag(7)`; the table in `/proc` takes milliseconds).
+fn queues_of_tcp(local: SocketAddr, remote: SocketAddr) -> Option<Queues> {
     const INET: u8 = 2;
     const TCP: u8 = 6;
-    /// Behind a header of 16 bytes, four bytes, the addresses, and a timer.
-    const UNREAD: std::ops::Range<usize> = 72..76;
+    /// Behind four bytes, the addresses, and a timer.
+    const QUEUES: usize = 56;
 
     let (SocketAddr::V4(local), SocketAddr::V4(remote)) = (local, remote) else {
         return None;
     };
-    let mut question = Vec::new();
-    question.extend(72u32.to_ne_bytes());
-    question.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    question.extend(REQUEST.to_ne_bytes());
-    question.extend([0; 8]);
-    question.extend([INET, TCP, 0, 0]);
     // In any state, with these addresses, on any interface, without a cookie.
+    let mut question = vec![INET, TCP, 0, 0];
     question.extend(u32::MAX.to_ne_bytes());
     question.extend(local.port().to_be_bytes());
     question.extend(remote.port().to_be_bytes());
@@ -412,14 +472,57 @@ fn unread_by(local: SocketAddr, remote: SocketAddr) -> Option<u32> {
     }
     question.extend([0; 4]);
     question.extend([0xff; 8]);
+    queues_at(&ask_kernel(&question)?, QUEUES)
+}
+
+/// What it holds for a unix socket of this process. Bytes that the other side has not read are among those unsent, by what they
+/// take up in memory.
+fn queues_of_unix(stream: &UnixStream) -> Option<Queues> {
+    const UNIX: u8 = 1;
+    const SHOW_QUEUES: u32 = 0x10;
+    const QUEUES_ATTRIBUTE: [u8; 2] = 4u16.to_ne_bytes();
+    /// Behind what it says of each socket, and the length and name of the only attribute asked for.
+    const QUEUES: usize = 20;
+
+    let link = fs::read_link(format!("/proc/self/fd/{}", stream.as_raw_fd())).ok()?;
+    let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+    let mut question = vec![UNIX, 0, 0, 0];
+    // In any state, of this number, and what is asked for; without a cookie.
+    for word in [u32::MAX, inode.parse().ok()?, SHOW_QUEUES, u32::MAX, u32::MAX] {
+        question.extend(word.to_ne_bytes());
+    }
+    let answer = ask_kernel(&question)?;
+    (answer.get(QUEUES - 2..QUEUES)? == QUEUES_ATTRIBUTE).then(|| queues_at(&answer, QUEUES))?
+}
+
+fn queues_at(answer: &[u8], at: usize) -> Option<Queues> {
+    let word = |at: usize| Some(u32::from_ne_bytes(answer.get(at..at + 4)?.try_into().ok()?));
+    Some(Queues {
+        unread: word(at)?,
+        unsent: word(at + 4)?,
+    })
+}
+
+/// Asks about a socket, and returns what the kernel says, if it can.
+fn ask_kernel(question: &[u8]) -> Option<Vec<u8>> {
+    const NETLINK: i32 = 16;
+    const SOCK_DIAG: i32 = 4;
+    const SOCK_DIAG_BY_FAMILY: [u8; 2] = 20u16.to_ne_bytes();
+    const REQUEST: u16 = 1;
+    const HEADER_BYTES: usize = 16;
+
+    let length = u32::try_from(HEADER_BYTES + question.len()).ok()?;
+    let mut message = length.to_ne_bytes().to_vec();
+    message.extend(SOCK_DIAG_BY_FAMILY);
+    message.extend(REQUEST.to_ne_bytes());
+    message.extend([0; 8]);
+    message.extend(question);
     let mut kernel = Socket::new(NETLINK.into(), Type::DGRAM, Some(SOCK_DIAG.into())).ok()?;
-    kernel.send(&question).ok()?;
+    kernel.send(&message).ok()?;
     let mut answer = [0; 1024];
     let count = kernel.read(&mut answer).ok()?;
     let answer = &answer[..count];
-    let is_answer = answer.get(4..6)? == SOCK_DIAG_BY_FAMILY.to_ne_bytes();
-    let unread = answer.get(UNREAD)?.try_into().ok()?;
-    is_answer.then(|| u32::from_ne_bytes(unread))
+    (answer.get(4..6)? == SOCK_DIAG_BY_FAMILY).then(|| answer[HEADER_BYTES..].to_vec())
 }
 
 impl Listener {
@@ -450,14 +553,32 @@ impl Drop for Listener {
 }
 
 #[test]
-fn unread_bytes_are_seen() {
+fn unread_bytes_of_tcp_are_seen() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut writer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (mut reader, _) = listener.accept().unwrap();
-    let (local, remote) = (reader.local_addr().unwrap(), reader.peer_addr().unwrap());
-    assert_eq!(unread_by(local, remote), Some(0));
+    let unread = |writer: &TcpStream| other_end_of(writer).unwrap().unread;
+    assert_eq!(unread(&writer), 0);
     writer.write_all(b"unread").unwrap();
-    assert_eq!(unread_by(local, remote), Some(6));
+    assert_eq!(unread(&writer), 6);
+    assert_eq!(this_end_of(&reader), other_end_of(&writer));
     reader.read_exact(&mut [0; 6]).unwrap();
-    assert_eq!(unread_by(local, remote), Some(0));
+    assert_eq!(unread(&writer), 0);
+}
+
+#[test]
+fn unread_bytes_of_ipc_are_seen() {
+    let (writer, reader) = UnixStream::pair().unwrap();
+    if queues_of_unix(&writer).is_none() {
+        // Not every kernel can say it.
+        return;
+    }
+    let writer = Stream::Unix(writer);
+    assert!(writer.is_read());
+    writer.write_all(b"unread").unwrap();
+    assert!(!writer.is_read());
+    (&reader).read_exact(&mut [0; 5]).unwrap();
+    assert!(!writer.is_read());
+    (&reader).read_exact(&mut [0; 1]).unwrap();
+    assert!(writer.is_read());
 }
