@@ -62,7 +62,7 @@ fn compare(works: &[&str]) {
         ratios.sort_by(f64::total_cmp);
         let percent = |at: usize| 100.0 * (ratios[at] - 1.0);
         // How many pairs lie below the true median is binomial, with a deviation of half the root of their number.
-        let off = (0.98 * (PAIRS as f64).sqrt()) as usize;
+        let off = (0.98 * (PAIRS as f64).sqrt()).ceil() as usize;
         println!(
             "{work:20} {:+5.1} % (95 %: {:+.1} .. {:+.1}; middle half {:+.1} .. {:+.1})",
             percent(PAIRS / 2),

@@ -199,11 +199,13 @@ pub(crate) fn forward(
     spares: &mut Spares<u8>,
 ) -> Run {
     let frames = from.chain().peek();
-    let run = Run::of(frames, messages_max);
+    let mut run = Run::of(frames, messages_max);
     if run.messages > 0 {
         to.frame(&[], &frames[..run.frame_bytes], spares);
-        if !to.finish_messages(run.messages) {
-            return Run::default();
+        let refused = to.finish_messages(run.messages);
+        if refused > 0 {
+            // Some may have been written before the end; the others stay where they are.
+            run = Run::of(frames, run.messages - refused);
         }
         from.took_messages(run.messages.into());
         from.chain().skip(run.frame_bytes);

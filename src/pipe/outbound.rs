@@ -237,14 +237,14 @@ impl Sender {
     #[inline]
     #[must_use]
     pub(crate) fn finish_message(&mut self) -> bool {
-        self.finish_messages(1)
+        self.finish_messages(1) == 0
     }
 
-    /// Ends so many messages, which were appended as one run of frames. False if the pipe was closed meanwhile and accepted
-    /// none of them.
+    /// Ends so many messages, which were appended as one run of frames. Returns how many of them, the last ones, were not
+    /// accepted because the pipe was closed meanwhile.
     #[inline]
     #[must_use]
-    pub(crate) fn finish_messages(&mut self, count: u32) -> bool {
+    pub(crate) fn finish_messages(&mut self, count: u32) -> u32 {
         self.chain.end_messages(count);
         self.chain.commit();
         self.accepted += u64::from(count);
@@ -254,10 +254,11 @@ impl Sender {
         fence(Ordering::SeqCst);
         match self.shared.token.load(Ordering::Relaxed) {
             IDLE => self.start_drain(),
-            CLOSING | CLOSED => return self.settle() == 0,
+            // What was accepted before this call is counted, so no more than these can be refused.
+            CLOSING | CLOSED => return u32::try_from(self.settle()).unwrap_or(count),
             _ => {}
         }
-        true
+        0
     }
 
     /// Ends the message as [`finish_message`](Self::finish_message) does, but wakes nobody: the caller goes on to other pipes,

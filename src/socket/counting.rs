@@ -37,6 +37,34 @@ impl Counts {
     }
 }
 
+/// Messages as calls take them or give them out, counted once more in debug builds: the counts that pipes keep, of which
+/// statistics are made, are compared with it.
+#[derive(Default)]
+pub(crate) struct Witness {
+    messages: u64,
+}
+
+impl Witness {
+    #[inline(always)]
+    pub(crate) fn saw(&mut self, messages: u64) {
+        if cfg!(debug_assertions) {
+            self.messages += messages;
+        }
+    }
+
+    /// One of them went back.
+    pub(crate) fn saw_back(&mut self) {
+        if cfg!(debug_assertions) {
+            self.messages -= 1;
+        }
+    }
+
+    /// Panics in debug builds if pipes have counted otherwise.
+    pub(crate) fn compare(&self, counted: u64) {
+        debug_assert_eq!(counted, self.messages, "pipes count what calls saw");
+    }
+}
+
 /// Brings together what the two halves know of each peer.
 pub(crate) fn peer_stats(
     monitors: &Monitors,

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use super::counting::Witness;
 use super::level::{Gauge, Level};
 use super::park;
 use super::pipes::count;
@@ -47,6 +48,7 @@ pub(crate) struct ReceiveHalf {
     /// and of the others' messages the application did not get is in `withheld`: so taking a message counts nothing twice.
     tally: Received,
     withheld: u64,
+    witness: Witness,
     /// Nothing comes or goes any more, for this reason.
     over: Option<Over>,
     patience: park::Patience,
@@ -128,6 +130,7 @@ impl ReceiveHalf {
             departures: None,
             tally: Received::default(),
             withheld: 0,
+            witness: Witness::default(),
             over: None,
             patience: park::Patience::default(),
             gathering: park::Gathering::default(),
@@ -207,6 +210,7 @@ impl ReceiveHalf {
     fn take_next(&mut self) -> Message {
         let key = self.queue.current().expect("a peer was found ready");
         self.queue.advance();
+        self.witness.saw(1);
         self.pipes[key].pipe.take_counted(&mut self.tally.taken_bytes)
     }
 
@@ -220,6 +224,7 @@ impl ReceiveHalf {
 
     fn take_held(&mut self) -> Option<Message> {
         let message = self.held.take()?;
+        self.witness.saw(1);
         count(&mut self.tally.taken_bytes, message.total_bytes());
         Some(message)
     }
@@ -295,6 +300,7 @@ impl ReceiveHalf {
     pub(crate) fn took_frames(&mut self, run: Run) {
         self.queue.advance();
         self.tally.taken_bytes += run.bytes;
+        self.witness.saw(run.messages.into());
     }
 
     /// The pipe and the name of the peer whose message [`take`](Self::take) will take. Not for filtered sockets.
@@ -570,6 +576,7 @@ impl ReceiveHalf {
                 continue;
             }
             count(&mut self.tally.taken_bytes, message.total_bytes());
+            self.witness.saw(1);
             return Some((entry.name.clone(), message));
         }
         None
@@ -592,6 +599,7 @@ impl ReceiveHalf {
     /// Takes note that a message of so many bytes which was taken is not for the application.
     pub(crate) fn discard(&mut self, bytes: usize) {
         self.tally.taken_bytes -= bytes as u64;
+        self.witness.saw_back();
         self.tally.discarded.unwanted += 1;
         self.withheld += 1;
     }
@@ -616,6 +624,7 @@ impl ReceiveHalf {
         }
         received.taken -= self.withheld + u64::from(self.held.is_some());
         debug_assert!(received.adds_up(), "{received:?}");
+        self.witness.compare(received.taken);
         received
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use super::counting::{Counted, Counts};
+use super::counting::{Counted, Counts, Witness};
 use super::level::{Gauge, Level};
 use super::park;
 use super::split::Part;
@@ -42,6 +42,7 @@ pub(crate) struct SendHalf<R: Route> {
     /// The counts that no pipe keeps, and those of pipes that are gone. Not for a message as it passes: that it was accepted, its
     /// pipe counts.
     tally: Sent,
+    witness: Witness,
     /// For those who wait without holding the socket.
     gauge: Gauge,
     patience: park::Patience,
@@ -138,6 +139,7 @@ impl<R: Route> SendHalf<R> {
             over: None,
             leaving: Vec::new(),
             tally: Sent::default(),
+            witness: Witness::default(),
             gauge: Gauge::default(),
             patience: park::Patience::default(),
             #[cfg(feature = "futures")]
@@ -173,6 +175,7 @@ impl<R: Route> SendHalf<R> {
                 if pipe.has_room() || pipe.wait_for_room() {
                     self.tally.add_bytes(1, bytes);
                     if framing::send(pipe, &message, &mut self.byte_spares) {
+                        self.witness.saw(1);
                         return Ok(());
                     }
                     // News of the end is in the inbox, or on its way to it.
@@ -184,12 +187,14 @@ impl<R: Route> SendHalf<R> {
                 if pipe.has_room() || pipe.wait_for_room() {
                     self.tally.add_bytes(1, bytes);
                     pipe.push(message, &mut self.message_spares);
+                    self.witness.saw(1);
                     return Ok(());
                 }
             }
             SendPipe::Latest(pipe) => {
                 self.tally.add_bytes(1, bytes);
                 pipe.put(message);
+                self.witness.saw(1);
                 return Ok(());
             }
         }
@@ -215,6 +220,7 @@ impl<R: Route> SendHalf<R> {
     /// Takes note that frames were appended for the peer whose turn it was.
     pub(crate) fn count_frames(&mut self, run: Run) {
         self.tally.accepted_bytes += run.bytes;
+        self.witness.saw(run.messages.into());
     }
 
     /// Whether a peer has room, or can be given some at once. Asks for no word of room.
@@ -288,6 +294,7 @@ impl<R: Route> SendHalf<R> {
             }
         }
         self.tally.add_bytes(keys.len() - refused, message.total_bytes());
+        self.witness.saw((keys.len() - refused) as u64);
         keys.len() - refused
     }
 
@@ -405,24 +412,28 @@ impl<R: Route> SendHalf<R> {
 
     /// Counts a message that so many peers did not get, because they were at their high-water mark.
     pub(crate) fn count_full(&mut self, peers: usize, message: &Message) {
-        self.tally.accepted += peers as u64;
-        self.tally.add_bytes(peers, message.total_bytes());
+        self.count_elsewhere(peers, message);
         self.tally.full += peers as u64;
         self.tally.dropped.full += peers as u64;
     }
 
     /// Counts a message that so many peers of this context were given by another way.
     pub(crate) fn count_handed_over(&mut self, peers: usize, message: &Message) {
-        self.tally.accepted += peers as u64;
-        self.tally.add_bytes(peers, message.total_bytes());
+        self.count_elsewhere(peers, message);
         self.tally.handed_over += peers as u64;
     }
 
     /// Counts a message that no peer is there for.
     pub(crate) fn count_unroutable(&mut self, message: &Message) {
-        self.tally.accepted += 1;
-        self.tally.add_bytes(1, message.total_bytes());
+        self.count_elsewhere(1, message);
         self.tally.dropped.unroutable += 1;
+    }
+
+    /// Counts a message as accepted that goes into no pipe.
+    fn count_elsewhere(&mut self, peers: usize, message: &Message) {
+        self.tally.accepted += peers as u64;
+        self.tally.add_bytes(peers, message.total_bytes());
+        self.witness.saw(peers as u64);
     }
 
     /// Lets go of a peer, with all that is in its pipe.
@@ -519,6 +530,8 @@ impl<R: Route> SendHalf<R> {
     }
 
     fn attach(&mut self, pipe: SendPipe, name: Option<PeerId>) {
+        // In inproc a probe or a welcome may be in it already.
+        self.witness.saw(pipe.counts().accepted);
         let id = pipe.id();
         let fullness = Fullness::default();
         let key = self.pipes.insert(Entry { pipe, fullness });
@@ -589,6 +602,7 @@ impl<R: Route> Counted for SendHalf<R> {
             sent.dropped.replaced += counts.replaced;
         }
         debug_assert!(sent.adds_up(), "{sent:?}");
+        self.witness.compare(sent.accepted);
         sent
     }
 
