@@ -11,6 +11,8 @@
 //!   libzmq's is silent. So what counts is that it has answered a PING behind the last message that it was sent: then it
 //!   is not our messages that it is busy with.
 //!
+//! A connection that is not watched still speaks while it is not read: the peer may be the one that watches.
+//!
 //! The TTL of our PINGs is 0, which asks the peer for no timeout on its side: libzmq's breaks large frames. One that a peer
 //! asks us for is kept.
 
@@ -19,7 +21,8 @@ use std::time::{Duration, Instant};
 /// The watch over one connection.
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
-    interval: Duration,
+    /// None if nobody is watched over.
+    interval: Option<Duration>,
     timeout: Duration,
     /// When the peer gave its last sign of life, or could not have because we did not read.
     heard: Instant,
@@ -57,6 +60,8 @@ pub(crate) struct Condition {
 pub(crate) enum Beat {
     /// Nothing before this time.
     Wait(Instant),
+    /// Nothing until something changes.
+    Rest,
     /// Send a PING with this context.
     Ask([u8; CONTEXT_BYTES]),
     /// The peer is gone: it has been silent for this time, or longer.
@@ -67,7 +72,7 @@ impl Heartbeat {
     /// For a connection that begins now, when so many messages were `finished`, on others.
     pub(crate) fn new(interval: Duration, timeout: Duration, finished: u64, now: Instant) -> Heartbeat {
         Heartbeat {
-            interval,
+            interval: Some(interval),
             timeout,
             heard: now,
             received: 0,
@@ -79,6 +84,14 @@ impl Heartbeat {
         }
     }
 
+    /// For a connection that begins now and is not watched.
+    pub(crate) fn unwatched(now: Instant) -> Heartbeat {
+        Heartbeat {
+            interval: None,
+            ..Heartbeat::new(Duration::ZERO, Duration::ZERO, 0, now)
+        }
+    }
+
     /// Takes note of what has changed. To be called whenever something may have come, and when a wait is over.
     pub(crate) fn beat(&mut self, now: Instant, condition: Condition) -> Beat {
         if self.received != condition.received || condition.paused {
@@ -86,6 +99,11 @@ impl Heartbeat {
             self.heard = now;
             self.asked_first = None;
         }
+        let interval = match self.interval {
+            Some(interval) => interval,
+            None if condition.paused => INTERVAL_PAUSED,
+            None => return Beat::Rest,
+        };
         if let Some(ttl) = self.ttl {
             if self.heard + ttl <= now {
                 return Beat::GiveUp(ttl);
@@ -99,16 +117,16 @@ impl Heartbeat {
             }
         }
         let next = if condition.paused {
-            self.asked + self.interval.min(INTERVAL_PAUSED)
+            self.asked + interval.min(INTERVAL_PAUSED)
         } else {
-            self.heard.max(self.asked) + self.interval
+            self.heard.max(self.asked) + interval
         };
         if next > now {
             return Beat::Wait(self.before_an_end(next, now));
         }
         if condition.owing {
             // One PING is enough for a peer that does not even take that.
-            let again = now + self.interval.min(INTERVAL_PAUSED);
+            let again = now + interval.min(INTERVAL_PAUSED);
             return Beat::Wait(self.before_an_end(again, now));
         }
         self.asked = now;
@@ -134,7 +152,7 @@ impl Heartbeat {
 
     /// The peer wants to be given up if nothing is heard from it for so long after a PING; zero means that it does not.
     pub(crate) fn asked(&mut self, ttl: Duration) {
-        self.ttl = Some(ttl).filter(|ttl| !ttl.is_zero());
+        self.ttl = Some(ttl).filter(|ttl| !ttl.is_zero() && self.interval.is_some());
     }
 
     /// The peer has answered a PING, ours or another.
@@ -215,6 +233,29 @@ mod tests {
         assert_eq!(scene.beat(32, quiet), scene.wait(41));
         assert_eq!(scene.beat(40, quiet), scene.wait(41));
         assert_eq!(scene.beat(41, quiet), Beat::GiveUp(Duration::from_secs(20)));
+    }
+
+    #[test]
+    fn who_is_not_watched_hears_of_us_while_we_do_not_read() {
+        let mut scene = Scene::new();
+        scene.heartbeat = Heartbeat::unwatched(scene.start);
+        scene.heartbeat.answered(b"");
+        scene.heartbeat.asked(Duration::from_secs(1));
+        assert_eq!(scene.beat(100, QUIET), Beat::Rest);
+        let paused = Condition {
+            paused: true,
+            ..QUIET
+        };
+        assert!(matches!(scene.beat(200, paused), Beat::Ask(_)));
+        assert_eq!(scene.beat(200, paused), scene.wait(201));
+        assert!(matches!(scene.beat(201, paused), Beat::Ask(_)));
+        let owing = Condition {
+            owing: true,
+            ..paused
+        };
+        assert_eq!(scene.beat(202, owing), scene.wait(203));
+        assert_eq!(scene.beat(203, QUIET), Beat::Rest);
+        assert_eq!(scene.beat(1000, QUIET), Beat::Rest);
     }
 
     #[test]

@@ -142,7 +142,8 @@ impl<S: Socket> Builder<S> {
     /// Any byte from the peer is a sign of life, so a connection that is busy with its messages costs no PING, and a large
     /// message over a slow line ends none. Back-pressure is not taken for death: neither while this side does not read,
     /// because its application takes nothing, nor while the peer may not, because it was sent messages and has not yet shown
-    /// that it took them in. The peer hears a PING each second from a connection that does not read.
+    /// that it took them in. The peer hears a PING each second from a connection that does not read, whether or not this is off,
+    /// because the peer may be the one that asks.
     pub fn heartbeat(mut self, interval: Duration) -> Builder<S> {
         self.options.heartbeat = Some(interval);
         self

@@ -166,6 +166,29 @@ on_every_wire! {
         assert_eq!(end(&monitor), Reason::HeartbeatTimeout(TIMEOUT));
     }
 
+    /// That is so also where nobody is watched: the peer may be one that watches.
+    fn a_connection_that_is_not_read_says_that_it_lives_if_nobody_is_watched(transport) {
+        let context = Context::new();
+        let builder = PullSocket::builder(&context).receive_hwm(1);
+        let builder = match transport {
+            Transport::Tcp => builder.heartbeat(Duration::ZERO),
+            // By default.
+            _ => builder,
+        };
+        let mut pull = builder.build().unwrap();
+        let endpoint = pull.bind(transport.wildcard()).unwrap();
+        let mut raw = Raw::peer(&endpoint.to_string(), "PUSH");
+        for number in 0..10_u32 {
+            raw.send(&message(&[&number.to_be_bytes()]));
+        }
+        for _ in 0..2 {
+            read_ping(&mut raw);
+        }
+        for number in 0..10_u32 {
+            assert_eq!(receive(&mut pull).as_bytes(), number.to_be_bytes());
+        }
+    }
+
     /// Both sides watch over the connection and neither takes a busy one for dead.
     fn two_that_watch_each_other_get_along(transport) {
         let context = Context::new();

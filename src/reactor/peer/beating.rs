@@ -12,13 +12,17 @@ use crate::wire::command;
 impl Peer {
     /// Peers of ZMTP 3.0 know no PING. Over ipc the system tells when a process has ended, so there it has to be asked for.
     pub(super) fn begin_heartbeat(&mut self, version: (u8, u8), now: Instant) {
+        if version < (3, 1) {
+            return;
+        }
         let options = &self.socket.options;
         let interval = match options.heartbeat {
             Some(interval) => interval,
             None if matches!(*self.endpoint, Endpoint::Tcp { .. }) => HEARTBEAT_INTERVAL,
-            None => return,
+            None => Duration::ZERO,
         };
-        if interval.is_zero() || version < (3, 1) {
+        if interval.is_zero() {
+            self.heartbeat = Some(Heartbeat::unwatched(now));
             return;
         }
         let timeout = options.heartbeat_timeout.unwrap_or(2 * interval);
@@ -56,11 +60,12 @@ impl Peer {
             heartbeat.start_over(now);
         }
         let beat = heartbeat.beat(now, condition);
-        self.beat_due = Some(match beat {
-            Beat::Wait(until) => until,
-            Beat::Ask(_) => now,
+        self.beat_due = match beat {
+            Beat::Wait(until) => Some(until),
+            Beat::Rest => None,
+            Beat::Ask(_) => Some(now),
             Beat::GiveUp(silence) => return Err(Reason::HeartbeatTimeout(silence)),
-        });
+        };
         let Beat::Ask(context) = beat else {
             return Ok(false);
         };
