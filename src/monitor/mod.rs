@@ -46,6 +46,15 @@ pub enum Reason {
         /// Messages that were lost.
         messages: u64,
     },
+    /// The connection of a socket that was dropped, or of an endpoint that was disconnected from, ended while messages were
+    /// waiting for it, and nobody will make it again. Where a socket lives on, its statistics have them.
+    #[error("{cause}, with {messages} messages unsent")]
+    Undelivered {
+        /// Messages that were lost.
+        messages: u64,
+        /// Why the connection ended.
+        cause: Box<Reason>,
+    },
     /// The other side broke the protocol.
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
@@ -116,8 +125,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether that is how connections end when nothing is wrong: one of the two sides closed it, and nothing was left
-    /// over.
+    /// Whether that is how connections end when nothing is wrong: one of the two sides closed it, and nothing that was left over
+    /// went uncounted.
     pub fn is_ordinary(&self) -> bool {
         matches!(self, Reason::PeerClosed | Reason::Closed | Reason::RequestGivenUp)
     }

@@ -519,6 +519,32 @@ on_every_wire! {
         assert_eq!(reason, Some(&Reason::LingerExpired { messages: 1 }));
         assert_eq!(events.last(), Some(&Event::Closed));
     }
+
+    /// When a socket is dropped its statistics are gone, so what a peer has not taken that leaves before the end of linger is
+    /// told.
+    fn what_a_dropped_socket_loses_with_its_peer_is_told(transport) {
+        const HWM: u64 = 10;
+        let context = Context::new();
+        let builder = PushSocket::builder(&context).send_hwm(HWM as u32).send_buffer(64 << 10);
+        let mut push = builder.linger(DEADLINE).build().unwrap();
+        let monitor = push.monitor();
+        let endpoint = push.bind(transport.wildcard()).unwrap();
+        let raw = Raw::peer(&endpoint.to_string(), "PULL");
+        wait_for_handshake(&monitor);
+        // Until the kernels take no more.
+        while let Ok(()) = push.send_timeout(vec![7; 100_000], Duration::from_millis(500)) {}
+        assert_eq!(push.stats().sent.waiting, HWM);
+        drop(push);
+        drop(raw);
+        let events = rest(monitor);
+        let end = events.iter().find_map(Event::reason);
+        let Some(reason @ Reason::Undelivered { messages: HWM, cause }) = end else {
+            panic!("{end:?}");
+        };
+        assert!(!reason.is_ordinary());
+        assert_eq!(reason.to_string(), format!("{cause}, with {HWM} messages unsent"));
+        assert_eq!(events.last(), Some(&Event::Closed));
+    }
 }
 
 /// Two tasks wait at one monitor; one gives up. The event is for the other, and nothing is lost.

@@ -67,9 +67,10 @@ impl Peer {
         self.stop_heartbeat();
         self.give_up_name();
         // The sockets are told before the monitors: who hears of the end from a monitor finds it done.
+        let mut lost = 0;
         if self.connector.is_none() || self.socket.has_passing_pipes() {
             // Nobody will connect these pipes again.
-            self.end_pipes(io);
+            lost = self.end_pipes(io);
         } else {
             self.report_loss(handshaking);
         }
@@ -79,6 +80,14 @@ impl Peer {
         if handshaking {
             self.report_failure(&trail, dialing, reason);
         } else {
+            let reason = match lost {
+                // The socket counts no more.
+                1.. if self.closing.is_some() => Reason::Undelivered {
+                    messages: lost,
+                    cause: Box::new(reason),
+                },
+                _ => reason,
+            };
             self.socket.monitors.ended(known_as, reason).carry_out();
         }
         self.pause(io);
