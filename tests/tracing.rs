@@ -19,6 +19,8 @@ struct Recorder {
     record: Arc<(Mutex<Told>, Condvar)>,
     /// A socket is made in it at the next event.
     context: Arc<Mutex<Option<Context>>>,
+    /// It panics at the events of this endpoint.
+    feared: Arc<Mutex<Option<String>>>,
 }
 
 #[derive(Default)]
@@ -113,7 +115,10 @@ impl Subscriber for Recorder {
             parent: event.parent().map(Id::into_u64),
         };
         event.record(&mut Fields(&mut line.fields));
+        let feared = self.feared.lock().unwrap().clone();
+        let is_feared = feared.is_some_and(|feared| line.fields.get("endpoint") == Some(&feared));
         self.told().events.push(line);
+        assert!(!is_feared, "this panic is part of the test");
         self.record.1.notify_all();
         let context = self.context.lock().unwrap().take();
         drop(context.as_ref().map(PushSocket::new));
@@ -222,4 +227,13 @@ fn the_life_of_connections_is_traced() {
         publisher.send("a\n").unwrap();
     }
     assert_eq!(recorder.wait_for("slow_peer", &bound).level, Level::WARN);
+
+    // Whoever listens and panics harms nobody, whichever thread has told it.
+    let mut pull = PullSocket::new(&context);
+    let bound = pull.bind("tcp://127.0.0.1:*").unwrap().to_string();
+    *recorder.feared.lock().unwrap() = Some(bound.clone());
+    let mut push = PushSocket::new(&context);
+    push.connect(bound.as_str()).unwrap();
+    push.send("is not held up").unwrap();
+    assert_eq!(pull.recv_timeout(DEADLINE).unwrap().as_bytes(), b"is not held up");
 }

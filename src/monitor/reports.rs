@@ -5,6 +5,8 @@
 //! waking tasks and telling `tracing`, is handed back as [`Later`], for when no lock is held.
 
 use std::collections::HashMap;
+#[cfg(feature = "tracing")]
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Instant;
@@ -219,7 +221,10 @@ impl Later {
         self.wakers.into_iter().for_each(wake);
         #[cfg(feature = "tracing")]
         if let Some((socket_type, event, trail)) = self.untold {
-            super::spans::tell(socket_type, &event, trail.as_ref());
+            // A subscriber that panics has lost this event, and nobody else anything.
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                super::spans::tell(socket_type, &event, trail.as_ref());
+            }));
         }
     }
 }

@@ -245,7 +245,8 @@ impl<S: Receives> Builder<S> {
     /// How many messages of each peer may wait for the application before the connection is no longer read.
     ///
     /// Unit: whole messages. Default 1,000, allowed 1 to 1,000,000. Reading goes on when half of them are taken.
-    /// For inproc the sender's mark alone counts.
+    /// For inproc the sender's mark alone counts. What the system has of a connection that has ended is read to its end, beyond
+    /// the mark if need be.
     pub fn receive_hwm(mut self, messages: u32) -> Builder<S> {
         self.options.receive_hwm = messages.into();
         self

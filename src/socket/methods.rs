@@ -324,7 +324,8 @@ macro_rules! receive_methods {
             /// Receives a message, waiting for one.
             ///
             /// # Errors
-            /// [`RecvError::IoThreadDied`] if nothing can come any more; others only for the types that name them.
+            /// [`RecvError::Closed`], [`RecvError::IoThreadDied`] or [`RecvError::Forked`] if nothing can come any more; others
+            /// only for the types that name them.
             #[inline]
             pub fn recv(&mut self) -> Result<Message, RecvError> {
                 if !Incoming::has_some_left(&mut (*self)$(.$half)*) {
