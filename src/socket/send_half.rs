@@ -198,7 +198,6 @@ impl<R: Route> SendHalf<R> {
                 return Ok(());
             }
         }
-        self.tally.full += 1;
         self.found_full(key);
         Err(message)
     }
@@ -240,11 +239,18 @@ impl<R: Route> SendHalf<R> {
         has_room
     }
 
-    /// Tells that a peer is at its high-water mark, unless that was told already and has hardly been otherwise since.
+    /// A message has met a peer that is at its high-water mark.
     #[cold]
     fn found_full(&mut self, key: usize) {
+        self.tally.full += 1;
+        self.pipes[key].fullness.count += 1;
+        self.tell_full(key);
+    }
+
+    /// Tells that a peer is at its high-water mark, unless that was told already and has hardly been otherwise since.
+    #[cold]
+    fn tell_full(&mut self, key: usize) {
         let Entry { pipe, fullness } = &mut self.pipes[key];
-        fullness.count += 1;
         if std::mem::replace(&mut fullness.is_full, true) {
             return;
         }
@@ -305,7 +311,7 @@ impl<R: Route> SendHalf<R> {
         if has_room {
             fullness.is_full = false;
         } else {
-            self.found_full(key);
+            self.tell_full(key);
         }
         has_room
     }
@@ -413,7 +419,6 @@ impl<R: Route> SendHalf<R> {
     /// Counts a message that so many peers did not get, because they were at their high-water mark.
     pub(crate) fn count_full(&mut self, peers: usize, message: &Message) {
         self.count_elsewhere(peers, message);
-        self.tally.full += peers as u64;
         self.tally.dropped.full += peers as u64;
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use zerowire::{
     Context, DealerSocket, Discarded, Dropped, PubSocket, PullSocket, PushSocket, ReqSocket, RequestError,
-    RouterSocket, Stats, SubSocket, XPubSocket, XSubSocket,
+    RouterSocket, SendError, SlowSubscriber, Stats, SubSocket, XPubSocket, XSubSocket,
 };
 
 use crate::raw::{Raw, RawListener, message};
@@ -123,6 +123,41 @@ on_every_transport! {
         let sent = checked(publisher.stats()).sent;
         assert_eq!(sent.dropped, dropped_because_full(dropped));
         assert_eq!((sent.full, publisher.dropped()), (dropped, dropped));
+    }
+
+    /// A message that is refused because a subscriber has no room was not accepted; that it met a full queue is counted, once.
+    fn a_publisher_counts_whom_it_could_not_send_to(transport) {
+        for slow in [SlowSubscriber::Fail, SlowSubscriber::Block(Duration::from_millis(1))] {
+            let context = Context::new();
+            let builder = PubSocket::builder(&context).send_hwm(10).slow_subscriber(slow);
+            let mut publisher = builder.build().unwrap();
+            let endpoint = publisher.bind(transport.wildcard()).unwrap();
+            let mut subscriber = SubSocket::new(&context);
+            subscriber.subscribe("").unwrap();
+            subscriber.connect(&endpoint).unwrap();
+            publisher.wait_for_subscribers(1, DEADLINE).unwrap();
+            let body = vec![7; 100_000];
+            let mut accepted = 0;
+            let mut refused = 0;
+            while refused < 20 {
+                match publisher.send(body.clone()) {
+                    Ok(published) if published.dropped == 0 => accepted += 1,
+                    // One that waits gives up in the end, and drops it.
+                    Ok(_) | Err(SendError::Full(_)) => refused += 1,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            let sent = checked(publisher.stats()).sent;
+            let dropped = sent.dropped.full;
+            assert_eq!(dropped, if slow == SlowSubscriber::Fail { 0 } else { refused });
+            assert_eq!(sent.accepted, accepted + dropped);
+            assert_eq!(publisher.peer_stats()[0].full, sent.full);
+            match slow {
+                SlowSubscriber::Fail => assert_eq!(sent.full, refused),
+                // At least when it began to wait, and when it gave up.
+                _ => assert!(sent.full >= 2 * refused, "{sent:?}"),
+            }
+        }
     }
 
     /// Each peer has its own numbers, and the connection that they are about.
