@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::monitor::Reason;
 use crate::pipe::PipeId;
 use crate::pipe::inbox::hold_wakes;
 use crate::pipe::quota::Quota;
-use crate::pipe::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::pipe::sync::{AtomicBool, AtomicU64, AtomicUsize, HomeMutex, Ordering};
 use crate::reactor::{IoHandle, Reactor};
 use crate::socket::inproc::Registry;
 use crate::stats::ShutdownReport;
@@ -98,7 +98,7 @@ impl Context {
         let now = Instant::now();
         let until = now.checked_add(timeout).unwrap_or(now + TIMEOUT_MAX);
         let threads = {
-            let mut threads = lock(&self.inner.threads);
+            let mut threads = self.inner.threads.lock();
             self.inner.shut.store(true, Ordering::Relaxed);
             std::mem::take(&mut *threads)
         };
@@ -237,7 +237,7 @@ pub(crate) struct Inner {
     /// The process that made the context.
     process: u32,
     io_threads: usize,
-    threads: Mutex<Vec<IoThread>>,
+    threads: HomeMutex<Vec<IoThread>>,
     /// The application has shut the context down. Changed and relied upon under the lock of `threads`.
     shut: AtomicBool,
     /// Counts the endpoints, to spread them over the I/O threads.
@@ -250,7 +250,7 @@ pub(crate) struct Inner {
     pub(crate) quota: Option<Arc<Quota>>,
 }
 
-type Sockets = Mutex<HashMap<SocketId, Weak<SocketLink>>>;
+type Sockets = HomeMutex<HashMap<SocketId, Weak<SocketLink>>>;
 
 struct IoThread {
     handle: IoHandle,
@@ -264,7 +264,7 @@ impl Inner {
             process: std::process::id(),
             inproc: Arc::new(Registry::new(ids.clone())),
             io_threads: options.io_threads,
-            threads: Mutex::default(),
+            threads: HomeMutex::default(),
             shut: AtomicBool::new(false),
             turn: AtomicUsize::new(0),
             ids,
@@ -290,7 +290,7 @@ impl Inner {
 
     /// The I/O thread for the next endpoint, started if it is the first; none if the context was shut down.
     pub(crate) fn io(&self) -> io::Result<Option<IoHandle>> {
-        let mut threads = lock(&self.threads);
+        let mut threads = self.threads.lock();
         if self.is_shut() {
             return Ok(None);
         }
@@ -306,7 +306,7 @@ impl Inner {
     pub(crate) fn unless_shut<T>(&self, action: impl FnOnce() -> T) -> Option<T> {
         // Called without the lock: a waker is anybody's code.
         let _held = hold_wakes();
-        let _threads = lock(&self.threads);
+        let _threads = self.threads.lock();
         (!self.is_shut()).then(action)
     }
 
@@ -348,7 +348,7 @@ impl Inner {
 
     /// Ends a connection, whichever I/O thread has it.
     pub(crate) fn abort(&self, pipe: PipeId, reason: Reason) {
-        for thread in lock(&self.threads).iter() {
+        for thread in self.threads.lock().iter() {
             thread.handle.post(ToReactor::Abort {
                 pipe,
                 reason: reason.clone(),
@@ -357,9 +357,9 @@ impl Inner {
     }
 
     pub(crate) fn register(&self, socket: &Arc<SocketLink>) {
-        lock(&self.sockets).insert(socket.id, Arc::downgrade(socket));
+        self.sockets.lock().insert(socket.id, Arc::downgrade(socket));
         // Either `shutdown` finds the socket in the list, or we find the context shut.
-        let threads = lock(&self.threads);
+        let threads = self.threads.lock();
         if self.is_shut() {
             drop(threads);
             end(socket, Over::Closed);
@@ -368,8 +368,8 @@ impl Inner {
 
     /// The application dropped the socket: its connections linger and end.
     pub(crate) fn unregister(&self, socket: &Arc<SocketLink>) {
-        lock(&self.sockets).remove(&socket.id);
-        for thread in lock(&self.threads).iter() {
+        self.sockets.lock().remove(&socket.id);
+        for thread in self.threads.lock().iter() {
             thread.handle.post(ToReactor::CloseSocket { socket: socket.id });
         }
     }
@@ -384,7 +384,7 @@ impl Drop for Inner {
             std::mem::forget(self.inproc.clone());
             return;
         }
-        stop(std::mem::take(&mut *lock(&self.threads)));
+        stop(std::mem::take(&mut *self.threads.lock()));
     }
 }
 
@@ -407,7 +407,7 @@ fn join(threads: Vec<IoThread>) {
 
 fn end_all(sockets: &Sockets, over: Over) {
     // Outside the lock: a waker is anybody's code, and may drop a socket.
-    let alive: Vec<_> = lock(sockets).values().filter_map(Weak::upgrade).collect();
+    let alive: Vec<_> = sockets.lock().values().filter_map(Weak::upgrade).collect();
     for socket in alive {
         end(&socket, over);
     }
@@ -418,10 +418,6 @@ fn end(socket: &SocketLink, over: Over) {
     for inbox in [&socket.send, &socket.receive].into_iter().flatten() {
         inbox.post(ToSocket::Over(over));
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -437,7 +433,7 @@ mod tests {
     const DEADLINE: Duration = Duration::from_secs(30);
 
     fn fail(context: &Context, each_peer: bool) {
-        for thread in lock(&context.inner.threads).iter() {
+        for thread in context.inner.threads.lock().iter() {
             thread.handle.post(ToReactor::Fail { each_peer });
         }
     }

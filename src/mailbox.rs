@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{self, SyncSender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use crate::endpoint::Endpoint;
@@ -16,7 +16,7 @@ use crate::pipe::latest;
 use crate::pipe::outbound::{self, Drainer, Sender};
 use crate::pipe::quota::Quota;
 use crate::pipe::recycle::{Pool, Sizes};
-use crate::pipe::sync::{AtomicBool, Ordering};
+use crate::pipe::sync::{AtomicBool, HomeMutex, Ordering};
 use crate::pipe::{PipeId, WriteSide};
 use crate::routing::identities::Identities;
 use crate::routing::interests::Interests;
@@ -264,10 +264,10 @@ pub(crate) struct SocketLink {
     pub(crate) byte_pool: crate::pipe::sync::Arc<Pool<u8>>,
     pub(crate) message_pool: crate::pipe::sync::Arc<Pool<Message>>,
     pub(crate) monitors: Monitors,
-    identities: Mutex<Identities<Holder>>,
-    interests: Mutex<Wanted>,
+    identities: HomeMutex<Identities<Holder>>,
+    interests: HomeMutex<Wanted>,
     /// The only peer of a PAIR.
-    partner: Mutex<Option<PipeId>>,
+    partner: HomeMutex<Option<PipeId>>,
     neighbours: Box<dyn Neighbours>,
     /// The application dropped the socket. Written once; who attaches a peer afterwards drops it again.
     closed: AtomicBool,
@@ -347,9 +347,9 @@ impl SocketLink {
                 Some(quota) => Pool::charging(crate::pipe::MESSAGE_SIZES, quota.clone(), Message::heap_bytes),
             },
             monitors: Monitors::new(socket_type),
-            identities: Mutex::default(),
-            interests: Mutex::default(),
-            partner: Mutex::default(),
+            identities: HomeMutex::default(),
+            interests: HomeMutex::default(),
+            partner: HomeMutex::default(),
             closed: AtomicBool::new(false),
         }
     }
@@ -419,12 +419,12 @@ impl SocketLink {
 
     /// The names of a ROUTER's peers.
     pub(crate) fn identities(&self) -> MutexGuard<'_, Identities<Holder>> {
-        self.identities.lock().unwrap_or_else(PoisonError::into_inner)
+        self.identities.lock()
     }
 
     /// What a SUB or XSUB wants.
     pub(crate) fn wanted(&self) -> MutexGuard<'_, Wanted> {
-        self.interests.lock().unwrap_or_else(PoisonError::into_inner)
+        self.interests.lock()
     }
 
     /// See the trait. Not to be called with a lock held.
@@ -437,13 +437,13 @@ impl SocketLink {
         if self.socket_type != SocketType::Pair {
             return true;
         }
-        let mut partner = self.partner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut partner = self.partner.lock();
         *partner.get_or_insert(pipe) == pipe
     }
 
     /// Lets a PAIR have another peer, if this was its one.
     pub(crate) fn part_from(&self, pipe: PipeId) {
-        let mut partner = self.partner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut partner = self.partner.lock();
         if *partner == Some(pipe) {
             *partner = None;
         }

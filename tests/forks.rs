@@ -6,9 +6,13 @@
 use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context as TaskContext, Poll, Waker};
+use std::thread;
 use std::time::Duration;
 
 use fork::{Fork, fork};
@@ -36,8 +40,9 @@ fn in_a_child(body: impl FnOnce()) {
             };
             child.write_all(verdict.as_bytes()).unwrap();
             drop(child);
-            // At once, without what a program does at its end.
-            std::process::abort();
+            // At once, without what a program does at its end, and without the trace that it would leave by an abort.
+            let error = Command::new("true").exec();
+            unreachable!("{error}");
         }
         Fork::Parent(_) => {
             drop(child);
@@ -206,4 +211,66 @@ fn a_child_does_not_wait_with_a_shared_socket() {
         let (_, push) = sockets.take().unwrap();
         assert!(matches!(push.send("for nobody"), Err(SendError::Forked(_))));
     });
+}
+
+/// Whatever the parent's threads were about at that moment, and whatever they had locked, the child does not wait for them.
+#[test]
+fn a_child_of_a_busy_process_waits_for_nobody() {
+    const CHILDREN: usize = 300;
+    let context = Context::new();
+    let mut pull = PullSocket::new(&context);
+    let endpoint = pull.bind("tcp://127.0.0.1:0").unwrap();
+    let mut push = PushSocket::new(&context);
+    push.connect(&endpoint).unwrap();
+    let is_done = Done::default();
+    thread::scope(|scope| {
+        // Keeps the I/O thread busy, and the names of inproc.
+        scope.spawn(|| {
+            let mut pull = PullSocket::new(&context);
+            let endpoint = pull.bind("ipc://*").unwrap();
+            let mut push = PushSocket::new(&context);
+            push.connect(&endpoint).unwrap();
+            while !is_done.0.load(Ordering::Relaxed) {
+                push.send("busy").unwrap();
+                pull.recv().unwrap();
+                pull.bind("inproc://busy").unwrap();
+                pull.unbind("inproc://busy").unwrap();
+            }
+        });
+        // Also if a child does not end.
+        let done = is_done.at_the_end();
+        for number in 0..CHILDREN {
+            push.send("before").unwrap();
+            in_a_child(|| {
+                let _ = push.try_send("from the child");
+                let _ = pull.try_recv();
+                assert!(matches!(push.connect("inproc://busy"), Err(ConnectError::Forked)));
+                assert_eq!(pull.recv_timeout(DEADLINE), Err(RecvTimeoutError::Forked));
+                let _ = pull.unbind(&endpoint);
+                let _ = push.disconnect(&endpoint);
+            });
+            let message = pull.recv_timeout(DEADLINE).unwrap();
+            assert_eq!(message.as_bytes(), b"before", "{number}");
+        }
+        drop(done);
+    });
+}
+
+/// Says that it is time to end.
+#[derive(Default)]
+struct Done(AtomicBool);
+
+/// Says so when it is dropped.
+struct AtTheEnd<'a>(&'a Done);
+
+impl Done {
+    fn at_the_end(&self) -> AtTheEnd<'_> {
+        AtTheEnd(self)
+    }
+}
+
+impl Drop for AtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Relaxed);
+    }
 }

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
 use super::PipeId;
-use super::sync::{AtomicBool, Mutex, Ordering, lock};
+use super::sync::{AtomicBool, HomeMutex, Ordering};
 
 /// Takes note that a pipe needs its other side: it has data, or room, or an end.
 ///
@@ -30,14 +30,14 @@ pub(crate) type Sweep<T> = fn(&mut Vec<T>, &mut Vec<PipeId>) -> Vec<T>;
 pub(crate) struct Relay {
     /// Locked once for every bell that is rung, as the mail of the inbox behind it is. The lock puts a word and the naming
     /// of the target in order: a word that comes first is visible to the target from its first look on.
-    target: Mutex<Option<std::sync::Arc<dyn Ready>>>,
+    target: HomeMutex<Option<std::sync::Arc<dyn Ready>>>,
 }
 
 impl Relay {
     /// Names the target, once. What happened before is seen by the target when it first looks at the pipe, which it must
     /// do after this call.
     pub(crate) fn lead_to(&self, target: std::sync::Arc<dyn Ready>) {
-        let mut named = lock(&self.target);
+        let mut named = self.target.lock();
         // A second call would mean that a pipe is attached twice; the first target keeps it.
         debug_assert!(named.is_none());
         named.get_or_insert(target);
@@ -47,7 +47,7 @@ impl Relay {
 impl Ready for Relay {
     fn ready(&self, pipe: PipeId) {
         // Told outside the lock, because it may call a waker.
-        let target = lock(&self.target).clone();
+        let target = self.target.lock().clone();
         if let Some(target) = target {
             target.ready(pipe);
         }
@@ -56,7 +56,7 @@ impl Ready for Relay {
 
 /// An inbox for items of type `T`.
 pub(crate) struct Inbox<T> {
-    mail: Mutex<Mail<T>>,
+    mail: HomeMutex<Mail<T>>,
     /// Whether `mail` holds anything: a hint for the owner, who is spared the lock in a hot loop. May be stale for a
     /// moment; the owner takes the lock before it sleeps.
     filled: AtomicBool,
@@ -124,13 +124,9 @@ impl<T> Inbox<T> {
 
     fn with_sweep(sweep: Option<Sweep<T>>) -> Inbox<T> {
         Inbox {
-            mail: Mutex::new(Mail {
-                items: Vec::new(),
-                ready: Vec::new(),
+            mail: HomeMutex::new(Mail {
                 sweep,
-                sweep_at: SWEEP_MIN,
-                sleepers: [None, None],
-                watchers: [None, None],
+                ..Mail::default()
             }),
             filled: AtomicBool::new(false),
         }
@@ -156,7 +152,7 @@ impl<T> Inbox<T> {
     }
 
     fn put(&self, put: impl FnOnce(&mut Mail<T>)) -> Aftermath<T> {
-        let mut mail = lock(&self.mail);
+        let mut mail = self.mail.lock();
         put(&mut mail);
         let void = mail.sweep();
         self.filled.store(true, Ordering::Relaxed);
@@ -180,7 +176,7 @@ impl<T> Inbox<T> {
     ///
     /// Whoever is registered as asleep stays so: it has not been woken, or it would not be registered.
     pub(crate) fn take(&self, items: &mut Vec<T>, ready: &mut Vec<PipeId>) {
-        let mut mail = lock(&self.mail);
+        let mut mail = self.mail.lock();
         self.filled.store(false, Ordering::Relaxed);
         mail.sweep_at = SWEEP_MIN;
         if items.is_empty() {
@@ -204,7 +200,7 @@ impl<T> Inbox<T> {
     pub(crate) fn sleep_for(&self, what: Watching, waker: &Waker) -> bool {
         // Cloned and dropped outside the lock: both run code of the executor.
         let mut incoming = Some(waker.clone());
-        let mut mail = lock(&self.mail);
+        let mut mail = self.mail.lock();
         if self.filled.load(Ordering::Relaxed) {
             drop(mail);
             return false;
@@ -217,12 +213,12 @@ impl<T> Inbox<T> {
     /// Has a waker of this crate, one that is cloned and dropped without running anybody's code, called at the first news
     /// after each time that the owner was [calm](Self::calm).
     pub(crate) fn watch(&self, what: Watching, waker: Waker) {
-        lock(&self.mail).watchers[what as usize] = Some(Watcher { waker, calm: false });
+        self.mail.lock().watchers[what as usize] = Some(Watcher { waker, calm: false });
     }
 
     /// Says that the owner has found nothing to do. False if there is something to take: then it has to look again.
     pub(crate) fn calm(&self, what: Watching) -> bool {
-        let mut mail = lock(&self.mail);
+        let mut mail = self.mail.lock();
         let is_calm = !self.filled.load(Ordering::Relaxed);
         if let Some(watcher) = &mut mail.watchers[what as usize] {
             watcher.calm = is_calm;
@@ -232,8 +228,21 @@ impl<T> Inbox<T> {
 
     /// Says that the owner has no use for news for now: the watcher hears of none until it is calm again.
     pub(crate) fn disregard(&self, what: Watching) {
-        if let Some(watcher) = &mut lock(&self.mail).watchers[what as usize] {
+        if let Some(watcher) = &mut self.mail.lock().watchers[what as usize] {
             watcher.calm = false;
+        }
+    }
+}
+
+impl<T> Default for Mail<T> {
+    fn default() -> Mail<T> {
+        Mail {
+            items: Vec::new(),
+            ready: Vec::new(),
+            sweep: None,
+            sweep_at: SWEEP_MIN,
+            sleepers: [None, None],
+            watchers: [None, None],
         }
     }
 }

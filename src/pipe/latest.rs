@@ -5,7 +5,7 @@
 use super::PipeId;
 use super::inbound::Settled;
 use super::inbox::Ready;
-use super::sync::{Arc, Mutex, lock};
+use super::sync::{Arc, HomeMutex};
 
 /// Makes a pipe of one place. The reader is expected to look at it without being told, the first time.
 pub(crate) fn pipe<T>(
@@ -15,16 +15,7 @@ pub(crate) fn pipe<T>(
 ) -> (Writer<T>, Reader<T>) {
     let shared = Arc::new(Place {
         id,
-        state: Mutex::new(State {
-            newest: None,
-            rung: true,
-            attached: false,
-            abandoned: false,
-            ended: false,
-            handed: 0,
-            taken: 0,
-            replaced: 0,
-        }),
+        state: HomeMutex::default(),
         writer,
         reader,
     });
@@ -38,7 +29,7 @@ pub(crate) fn pipe<T>(
 
 struct Place<T> {
     id: PipeId,
-    state: Mutex<State<T>>,
+    state: HomeMutex<State<T>>,
     writer: std::sync::Arc<dyn Ready>,
     reader: std::sync::Arc<dyn Ready>,
 }
@@ -73,6 +64,21 @@ impl Counts {
     }
 }
 
+impl<T> Default for State<T> {
+    fn default() -> State<T> {
+        State {
+            newest: None,
+            rung: true,
+            attached: false,
+            abandoned: false,
+            ended: false,
+            handed: 0,
+            taken: 0,
+            replaced: 0,
+        }
+    }
+}
+
 impl<T> State<T> {
     fn counts(&self) -> Counts {
         Counts {
@@ -99,7 +105,7 @@ impl<T> Writer<T> {
     /// Puts a message into the place, instead of the one that is there.
     pub(crate) fn put(&self, message: T) {
         let (older, ring) = {
-            let mut state = lock(&self.shared.state);
+            let mut state = self.shared.state.lock();
             let older = state.newest.replace(message);
             state.handed += 1;
             state.replaced += u64::from(older.is_some());
@@ -112,23 +118,23 @@ impl<T> Writer<T> {
     }
 
     pub(crate) fn is_attached(&self) -> bool {
-        lock(&self.shared.state).attached
+        self.shared.state.lock().attached
     }
 
     /// Whether the reader is gone, so that nothing put in will ever be read.
     pub(crate) fn is_abandoned(&self) -> bool {
-        lock(&self.shared.state).abandoned
+        self.shared.state.lock().abandoned
     }
 
     /// What became of the messages since the pipe was made.
     pub(crate) fn counts(&self) -> Counts {
-        lock(&self.shared.state).counts()
+        self.shared.state.lock().counts()
     }
 }
 
 impl<T> Drop for Writer<T> {
     fn drop(&mut self) {
-        lock(&self.shared.state).ended = true;
+        self.shared.state.lock().ended = true;
         self.shared.reader.ready(self.shared.id);
     }
 }
@@ -140,26 +146,26 @@ impl<T> Reader<T> {
 
     /// Takes note that there is somebody to take messages, or nobody for a time; the writer's side is told.
     pub(crate) fn set_attached(&self, attached: bool) {
-        lock(&self.shared.state).attached = attached;
+        self.shared.state.lock().attached = attached;
         self.shared.writer.ready(self.shared.id);
     }
 
     /// As [`set_attached`](Self::set_attached), for a caller that tells the writer itself.
     pub(crate) fn attach_quietly(&self) {
-        lock(&self.shared.state).attached = true;
+        self.shared.state.lock().attached = true;
     }
 
     /// What became of the messages since the pipe was made.
     pub(crate) fn counts(&self) -> Counts {
-        lock(&self.shared.state).counts()
+        self.shared.state.lock().counts()
     }
 
     pub(crate) fn is_filled(&self) -> bool {
-        lock(&self.shared.state).newest.is_some()
+        self.shared.state.lock().newest.is_some()
     }
 
     pub(crate) fn take(&self) -> Option<T> {
-        let mut state = lock(&self.shared.state);
+        let mut state = self.shared.state.lock();
         let newest = state.newest.take();
         state.taken += u64::from(newest.is_some());
         newest
@@ -167,7 +173,7 @@ impl<T> Reader<T> {
 
     /// To be called when nothing was found: makes sure that the next message is heard of.
     pub(crate) fn settle(&self) -> Settled {
-        let mut state = lock(&self.shared.state);
+        let mut state = self.shared.state.lock();
         if state.newest.is_some() {
             return Settled::Ready;
         }
@@ -181,18 +187,18 @@ impl<T> Reader<T> {
 
     /// Whether nothing is there, and nothing will come any more.
     pub(crate) fn is_over(&self) -> bool {
-        let state = lock(&self.shared.state);
+        let state = self.shared.state.lock();
         state.ended && state.newest.is_none()
     }
 
     /// Whether nothing will come any more.
     pub(crate) fn has_ended(&self) -> bool {
-        lock(&self.shared.state).ended
+        self.shared.state.lock().ended
     }
 
     /// Asks the writer to put nothing more in.
     pub(crate) fn leave(&self) {
-        lock(&self.shared.state).abandoned = true;
+        self.shared.state.lock().abandoned = true;
         self.shared.writer.ready(self.shared.id);
     }
 }

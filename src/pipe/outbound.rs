@@ -295,6 +295,8 @@ impl Sender {
             // Acquire pairs with the Release of the I/O thread, which counts first.
             match self.shared.token.load(Ordering::Acquire) {
                 CLOSED => break,
+                // Who was closing it is not in this process: what goes in goes nowhere.
+                CLOSING if std::process::id() != self.shared.process => return 0,
                 CLOSING => super::sync::yield_now(),
                 // There is more to write after all.
                 _ => return 0,

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use super::PipeId;
 use super::inbox::Ready;
-use super::sync::{AtomicBool, AtomicU64, Mutex, Ordering, fence, lock};
+use super::sync::{AtomicBool, AtomicU64, HomeMutex, Ordering, fence};
 
 pub(crate) struct Quota {
     max: u64,
@@ -23,7 +23,7 @@ pub(crate) struct Quota {
     /// Somebody is in `waiting`.
     is_awaited: AtomicBool,
     /// Pipes whose producers wait for room.
-    waiting: Mutex<BTreeMap<PipeId, std::sync::Arc<dyn Ready>>>,
+    waiting: HomeMutex<BTreeMap<PipeId, std::sync::Arc<dyn Ready>>>,
 }
 
 impl Quota {
@@ -32,7 +32,7 @@ impl Quota {
             max,
             queued: AtomicU64::new(0),
             is_awaited: AtomicBool::new(false),
-            waiting: Mutex::new(BTreeMap::new()),
+            waiting: HomeMutex::default(),
         }
     }
 
@@ -64,7 +64,7 @@ impl Quota {
     #[cold]
     fn tell(&self) {
         let waiting = {
-            let mut waiting = lock(&self.waiting);
+            let mut waiting = self.waiting.lock();
             self.is_awaited.store(false, Ordering::Relaxed);
             std::mem::take(&mut *waiting)
         };
@@ -77,7 +77,7 @@ impl Quota {
     /// Whether there is room after all; if not, the producer will hear when there is.
     pub(super) fn wait(&self, pipe: PipeId, producer: &std::sync::Arc<dyn Ready>) -> bool {
         {
-            let mut waiting = lock(&self.waiting);
+            let mut waiting = self.waiting.lock();
             waiting.insert(pipe, producer.clone());
             self.is_awaited.store(true, Ordering::Relaxed);
         }
@@ -87,7 +87,7 @@ impl Quota {
 
     /// The pipe is gone, and nobody waits for room in it.
     pub(super) fn forget(&self, pipe: PipeId) {
-        let forgotten = lock(&self.waiting).remove(&pipe);
+        let forgotten = self.waiting.lock().remove(&pipe);
         // Outside the lock: the last owner of an inbox drops what is in it.
         drop(forgotten);
     }

@@ -3,6 +3,8 @@
 //! Code under `pipe` takes atomics, fences, locks and cells from here only, so that the models run the very code
 //! that ships. `tests/layering.rs` checks that nothing else in the crate names an atomic.
 
+use std::sync::{OnceLock, TryLockError};
+
 #[cfg(zerowire_loom)]
 pub(crate) use loom::{
     cell::UnsafeCell,
@@ -42,6 +44,59 @@ impl<T> UnsafeCell<T> {
 /// this crate leaves its data whole at each step, so there is nothing to give up.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// A mutex that a child of a fork never waits for. A thread that held it at that moment is the parent's and will not release it in
+/// the child, which goes on with a value of its own from then on: it is for what connects a child with nobody, because the other
+/// threads that look at it are not there.
+pub(crate) struct HomeMutex<T> {
+    mutex: Mutex<T>,
+    /// The process that it was made in.
+    home: u32,
+    /// What a child has in place of it.
+    abroad: OnceLock<Box<Mutex<T>>>,
+}
+
+impl<T: Default> HomeMutex<T> {
+    pub(crate) fn new(value: T) -> HomeMutex<T> {
+        HomeMutex {
+            mutex: Mutex::new(value),
+            home: std::process::id(),
+            abroad: OnceLock::new(),
+        }
+    }
+
+    /// As [`lock`].
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        if let Some(own) = self.abroad.get() {
+            return lock(own);
+        }
+        match self.mutex.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => self.lock_contended(),
+        }
+    }
+
+    #[cold]
+    fn lock_contended(&self) -> MutexGuard<'_, T> {
+        if self.is_home() {
+            lock(&self.mutex)
+        } else {
+            lock(self.abroad.get_or_init(Box::default))
+        }
+    }
+
+    /// Whether this is the process that the mutex was made in.
+    pub(crate) fn is_home(&self) -> bool {
+        std::process::id() == self.home
+    }
+}
+
+impl<T: Default> Default for HomeMutex<T> {
+    fn default() -> HomeMutex<T> {
+        HomeMutex::new(T::default())
+    }
 }
 
 /// Lets other threads run on this processor, if there are any.

@@ -261,7 +261,8 @@ impl SocketCore {
         let bound = self.bound.remove(index);
         match (bound.endpoint, bound.io) {
             (Endpoint::Inproc(name), _) => inproc::unbind(&self.context.inproc, self.link.id, &name),
-            (endpoint, Some(io)) => {
+            // In a child nobody would answer.
+            (endpoint, Some(io)) if !self.context.is_forked() => {
                 let (done, closed) = sync_channel(1);
                 io.post(ToReactor::Unlisten {
                     socket: self.link.id,
@@ -269,12 +270,9 @@ impl SocketCore {
                     done,
                 });
                 // An I/O thread that has died answers nothing; everything else takes it one turn.
-                while closed.recv_timeout(ANSWER_LOOK) == Err(RecvTimeoutError::Timeout)
-                    && !io.is_dead()
-                    && !self.context.is_forked()
-                {}
+                while closed.recv_timeout(ANSWER_LOOK) == Err(RecvTimeoutError::Timeout) && !io.is_dead() {}
             }
-            (_, None) => {}
+            _ => {}
         }
         Ok(())
     }

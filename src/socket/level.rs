@@ -22,13 +22,13 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::pipe::inbox::wake;
-use crate::pipe::sync::{Mutex, lock};
+use crate::pipe::sync::HomeMutex;
 #[cfg(unix)]
 use crate::transport::bell::ReadyFd;
 
 /// Whether one direction of a socket is ready.
 pub struct Level {
-    state: Mutex<State>,
+    state: HomeMutex<State>,
 }
 
 struct State {
@@ -42,40 +42,46 @@ struct State {
     descriptor: Option<ReadyFd>,
 }
 
+impl Default for State {
+    fn default() -> State {
+        State {
+            is_high: true,
+            is_closed: false,
+            observers: Slab::new(),
+            #[cfg(unix)]
+            descriptor: None,
+        }
+    }
+}
+
 impl Level {
     fn new() -> Level {
         Level {
-            state: Mutex::new(State {
-                is_high: true,
-                is_closed: false,
-                observers: Slab::new(),
-                #[cfg(unix)]
-                descriptor: None,
-            }),
+            state: HomeMutex::default(),
         }
     }
 
     /// Has a waker called whenever the level rises from now on; whether it is high already is for the caller to see.
     pub(crate) fn observe(&self, waker: Waker) -> usize {
-        lock(&self.state).observers.insert(waker)
+        self.state.lock().observers.insert(waker)
     }
 
     pub(crate) fn forget(&self, observer: usize) {
-        lock(&self.state).observers.remove(observer);
+        self.state.lock().observers.try_remove(observer);
     }
 
     pub(crate) fn is_high(&self) -> bool {
-        lock(&self.state).is_high
+        self.state.lock().is_high
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        lock(&self.state).is_closed
+        self.state.lock().is_closed
     }
 
     /// The descriptor that is readable while the level is high, made at the first call.
     #[cfg(unix)]
     pub(crate) fn descriptor(&self) -> io::Result<ReadyFd> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if let Some(descriptor) = &state.descriptor {
             return Ok(descriptor.clone());
         }
@@ -95,7 +101,7 @@ impl Level {
     }
 
     fn rise(&self, closes: bool) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let rises = !state.is_high;
         state.is_high = true;
         #[cfg(unix)]
@@ -126,7 +132,7 @@ impl Level {
     }
 
     fn lower(&self) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.is_closed || !state.is_high {
             return;
         }

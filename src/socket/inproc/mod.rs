@@ -10,7 +10,7 @@ mod consequences;
 mod meeting;
 mod names;
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use self::consequences::Consequences;
 pub(crate) use self::meeting::subscription;
@@ -22,7 +22,7 @@ use crate::mailbox::{Neighbours, SocketId, SocketLink};
 use crate::monitor::{Event, Reason};
 use crate::peer_id::PeerId;
 use crate::pipe::PipeId;
-use crate::pipe::sync::{AtomicU64, Ordering};
+use crate::pipe::sync::{AtomicU64, HomeMutex, Ordering};
 use crate::stats::Undelivered;
 
 /// The connections inside the context, as a socket's I/O threads know them.
@@ -58,7 +58,7 @@ impl Neighbours for Neighbourhood {
 
 /// The inproc side of a context, which its I/O threads may hold on to without holding on to the context.
 pub(crate) struct Registry {
-    names: Mutex<Names>,
+    names: HomeMutex<Names>,
     /// Numbers that no socket, pipe or connection of the context had before.
     ids: Arc<AtomicU64>,
 }
@@ -66,7 +66,7 @@ pub(crate) struct Registry {
 impl Registry {
     pub(crate) fn new(ids: Arc<AtomicU64>) -> Registry {
         Registry {
-            names: Mutex::default(),
+            names: HomeMutex::default(),
             ids,
         }
     }
@@ -80,7 +80,7 @@ impl Registry {
         action: impl FnOnce(&mut Names, &mut Consequences<'a>) -> R,
         consequences: &mut Consequences<'a>,
     ) -> R {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.names.lock();
         let result = action(&mut names, consequences);
         names
             .names
