@@ -246,13 +246,27 @@ impl Source for XPubSocket {
     }
 
     fn arrived(&mut self) -> Arrived {
-        // Also says whether something was found and not taken yet.
-        let found = usize::from(self.look().is_ok());
-        let waiting = self.publisher.send.route.news.as_ref().map_or(0, News::most);
-        Arrived::some((found + waiting) as u64)
+        self.publisher.upstream.arrived_unheard()
     }
 
+    /// What it has received is partly heard and partly not: it is heard in portions, and only while there is room for news.
+    /// How much of it can be taken turns out at the end, because news may cancel each other.
     fn next_arrived(&mut self, arrived: &mut Arrived) -> Option<Message> {
+        while let Arrived::Unheard(unheard) = arrived {
+            if self.publisher.upstream.has_heard(unheard) {
+                let news = self.publisher.send.route.news.as_ref();
+                let most = usize::from(self.found.is_some()) + news.map_or(0, News::most);
+                *arrived = Arrived::Some(most as u64);
+                break;
+            }
+            if let Some(message) = self.next() {
+                return Some(message);
+            }
+            if !self.publisher.upstream.has_current() {
+                // What is left of it, nobody will hear.
+                unheard.clear();
+            }
+        }
         arrived.take_one().then(|| self.next())?
     }
 }

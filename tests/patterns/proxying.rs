@@ -73,6 +73,29 @@ fn forwarder(
     (Proxy::forwarder(front, back).spawn().unwrap(), endpoint)
 }
 
+/// What a forwarder is made of, and who is before and behind it; all are connected. Of what the reader says, so much may wait
+/// in the back.
+fn unforwarded(
+    context: &Context,
+    transport: Transport,
+    upstream: u32,
+) -> (XPubSocket, XSubSocket, XPubSocket, XSubSocket) {
+    let mut source = XPubSocket::new(context);
+    let mut back = XPubSocket::builder(context)
+        .receive_hwm(upstream)
+        .build()
+        .unwrap();
+    let [front, reader] = [&mut source, &mut back].map(|publisher| {
+        let mut xsub = XSubSocket::builder(context).send_hwm(20_000).build().unwrap();
+        xsub.connect(publisher.bind(transport.wildcard()).unwrap())
+            .unwrap();
+        wait_until("it is connected", || xsub.send("hello").unwrap().queued == 1);
+        assert_eq!(hear(publisher), "hello");
+        xsub
+    });
+    (source, front, back, reader)
+}
+
 /// So many messages, of so many bytes in all.
 fn passed(flow: Flow) -> (u64, u64) {
     let nothing_else = (
@@ -471,6 +494,25 @@ on_every_transport! {
         assert_eq!(receive(&mut end.front).as_bytes(), b"goodbye");
     }
 
+    /// What subscribers have said passes, also if the proxy has not heard it: it hears no more while so many messages wait.
+    fn a_stop_passes_on_what_subscribers_have_said(transport) {
+        const SENT: u32 = 1000;
+        let context = Context::new();
+        let (mut source, front, mut back, mut reader) = unforwarded(&context, transport, 5);
+        (0..SENT).for_each(|number| assert_eq!(reader.send(number.to_string()).unwrap(), to(1)));
+        // Five are heard, and more are not; the rest is on its way, or in the queue of the reader.
+        let (at_least, most) = if transport.is_inproc() { (SENT, SENT) } else { (6, 10) };
+        wait_until("more has come than is heard", || back.stats().received.received > u64::from(at_least));
+        let received = back.stats().received.received - 1;
+        let proxy = Proxy::forwarder(front, back);
+        proxy.control().stop();
+        let mut end = proxy.run().unwrap();
+        let count = u32::try_from(passed(end.stats.back_to_front).0).unwrap();
+        assert!(received <= count.into() && count <= most, "{count} of {received}");
+        (0..count).for_each(|number| assert_eq!(hear(&mut source), number.to_string()));
+        (count..SENT).for_each(|number| assert_eq!(hear(&mut end.back), number.to_string()));
+    }
+
     /// Sources that never pause do not keep a proxy from its end.
     fn a_flood_does_not_keep_a_proxy_from_its_end(transport) {
         let context = Context::new();
@@ -815,5 +857,37 @@ fn any_thread_may_pause_and_resume() {
             passed(proxy.stop().unwrap().stats.front_to_back).0,
             u64::from(COUNT)
         );
+    });
+}
+
+/// Of what subscribers say, some is void when it is heard, and nothing else stays behind for that.
+#[test]
+fn a_stop_passes_on_what_is_wanted_behind_what_is_void() {
+    with_deadline(|| {
+        // More than is heard in one go, and nothing of it is left; and some among others, of which only a few may wait.
+        for (texts, voids) in [(0, 5000), (8, 1)] {
+            let context = Context::new();
+            let (mut source, front, back, mut reader) = unforwarded(&context, Transport::Inproc, 5);
+            let texts: Vec<String> = (0..texts).map(|number| number.to_string()).collect();
+            for text in &texts {
+                reader.send(text.as_str()).unwrap();
+            }
+            for _ in 0..voids {
+                reader.subscribe("void").unwrap();
+                reader.unsubscribe("void").unwrap();
+            }
+            reader.subscribe("wanted").unwrap();
+            assert_eq!(reader.send("the last").unwrap(), to(1));
+            let proxy = Proxy::forwarder(front, back);
+            proxy.control().stop();
+            let mut end = proxy.run().unwrap();
+            let last = ["\u{1}wanted".to_owned(), "the last".to_owned()];
+            let passed_on = [texts, last.into()].concat();
+            assert_eq!(passed(end.stats.back_to_front).0, passed_on.len() as u64);
+            passed_on
+                .iter()
+                .for_each(|text| assert_eq!(hear(&mut source), *text));
+            assert_eq!(end.back.try_recv(), Err(TryRecvError::Empty));
+        }
     });
 }
