@@ -494,6 +494,77 @@ on_every_transport! {
         assert_eq!(receive(&mut end.front).as_bytes(), b"goodbye");
     }
 
+    /// Everything that has come when the stop comes passes, whether or not the proxy has looked at it.
+    fn a_stop_of_a_streamer_passes_on_all_that_has_come(transport) {
+        let context = Context::new();
+        let (mut source, proxy, mut sink) = streamer(&context, transport, 500, 1000);
+        let mut end = proxy.spawn().unwrap().stop().unwrap();
+        (0..500).for_each(|number| send_number(&mut source, number));
+        wait_until("all has come", || end.front.stats().received.waiting == 500);
+        let proxy = Proxy::streamer(end.front, end.back);
+        proxy.control().pause();
+        let mut end = proxy.spawn().unwrap().stop().unwrap();
+        assert_eq!(passed(end.stats.front_to_back), (500, 2000));
+        (0..500).for_each(|number| assert_eq!(receive_number(&mut sink), number));
+        assert_eq!(end.front.try_recv(), Err(TryRecvError::Empty));
+    }
+
+    /// The same both ways, and each reply finds its client.
+    fn a_stop_of_a_queue_passes_on_all_that_has_come(transport) {
+        let context = Context::new();
+        let (proxy, clients, workers) = queue(&context, transport, |front| front, |back| back);
+        let proxy = proxy.spawn().unwrap();
+        let mut worker = dealer(&context, &workers);
+        let mut clients = [0, 1].map(|_| {
+            let mut client = dealer(&context, &clients);
+            send(&mut client, "hello");
+            (client, receive(&mut worker).pop_front().unwrap())
+        });
+        let mut end = proxy.stop().unwrap();
+        for number in 0..100 {
+            for (index, (client, name)) in clients.iter_mut().enumerate() {
+                send(client, format!("request {number} of {index}"));
+                send(&mut worker, [&name[..], format!("reply {number} to {index}").as_bytes()]);
+            }
+        }
+        wait_until("all has come", || {
+            (end.front.stats().received.waiting, end.back.stats().received.waiting) == (200, 200)
+        });
+        let proxy = Proxy::queue(end.front, end.back);
+        proxy.control().pause();
+        let end = proxy.spawn().unwrap().stop().unwrap();
+        assert_eq!((passed(end.stats.front_to_back).0, passed(end.stats.back_to_front).0), (200, 200));
+        let mut next = [0, 0];
+        for _ in 0..200 {
+            let mut request = receive(&mut worker);
+            let name = request.pop_front().unwrap();
+            let index = clients.iter().position(|client| client.1 == name).unwrap();
+            assert_eq!(request, Message::from(format!("request {} of {index}", next[index])));
+            next[index] += 1;
+        }
+        for (index, (client, _)) in clients.iter_mut().enumerate() {
+            (0..100).for_each(|number| assert_eq!(hear(client), format!("reply {number} to {index}")));
+        }
+    }
+
+    /// The same with messages of a publisher, and the one subscription.
+    fn a_stop_of_a_forwarder_passes_on_all_that_has_come(transport) {
+        let context = Context::new();
+        let (mut source, mut front, mut back, mut reader) = unforwarded(&context, transport, 5);
+        front.subscribe("").unwrap();
+        source.wait_for_subscribers(1, DEADLINE).unwrap();
+        reader.subscribe("").unwrap();
+        back.wait_for_subscribers(1, DEADLINE).unwrap();
+        (0..500).for_each(|number| assert_eq!(source.send(number.to_string()).unwrap(), to(1)));
+        wait_until("all has come", || front.stats().received.waiting == 500);
+        let proxy = Proxy::forwarder(front, back);
+        proxy.control().pause();
+        let mut end = proxy.spawn().unwrap().stop().unwrap();
+        assert_eq!((passed(end.stats.front_to_back).0, passed(end.stats.back_to_front).0), (500, 1));
+        (0..500).for_each(|number| assert_eq!(hear(&mut reader), number.to_string()));
+        assert_eq!(end.front.try_recv(), Err(TryRecvError::Empty));
+    }
+
     /// What subscribers have said passes, also if the proxy has not heard it: it hears no more while so many messages wait.
     fn a_stop_passes_on_what_subscribers_have_said(transport) {
         const SENT: u32 = 1000;
@@ -800,6 +871,43 @@ fn a_stop_ends_in_time_though_nobody_takes_anything() {
                 assert_eq!(receive_number(&mut end.front), expected);
             }
             assert!(end.for_front.is_none());
+        }
+    });
+}
+
+/// A reply that was taken comes back as well, with the name of its client.
+#[test]
+fn a_reply_for_which_a_client_has_no_room_comes_back() {
+    with_deadline(|| {
+        let context = Context::new();
+        let (proxy, clients, workers) = queue(
+            &context,
+            Transport::Inproc,
+            |front| front.send_hwm(3),
+            |back| back,
+        );
+        let proxy = proxy.stop_timeout(Duration::ZERO).spawn().unwrap();
+        let (mut client, mut worker) = (dealer(&context, &clients), dealer(&context, &workers));
+        send(&mut client, "hello");
+        let name = receive(&mut worker).pop_front().unwrap();
+        for number in 0..10u32 {
+            send(&mut worker, [&name[..], &number.to_be_bytes()]);
+        }
+        wait_for_stats(&proxy, "it holds one", |stats| stats.back_to_front.held == 1);
+        let mut end = proxy.stop().unwrap();
+        let flow = end.stats.back_to_front;
+        assert_eq!((flow.messages, flow.held), (3, 1));
+        assert_eq!(
+            end.for_front,
+            Some(Message::from([&name[..], &3u32.to_be_bytes()]))
+        );
+        assert_eq!(end.for_back, None);
+        (0..3).for_each(|number| assert_eq!(receive_number(&mut client), number));
+        for number in 4..10u32 {
+            assert_eq!(
+                receive(&mut end.back),
+                Message::from([&name[..], &number.to_be_bytes()])
+            );
         }
     });
 }
