@@ -352,6 +352,39 @@ on_every_transport! {
         assert_eq!(passed(stats.back_to_front), (2, 3000));
     }
 
+    /// The same in a streamer, which need not look into messages where both sides have the same limits.
+    fn messages_over_the_limit_of_the_next_stage_are_counted(transport) {
+        type Limit = fn(Builder<PushSocket>) -> Builder<PushSocket>;
+        let limits: [(Limit, Message); 2] = [
+            (|back| back.max_message_bytes(200), Message::from(vec![7; 201])),
+            (|back| back.max_message_parts(2), Message::from(["one", "part", "too", "many"])),
+        ];
+        for (limit, too_large) in limits {
+            let context = Context::new();
+            let mut front = PullSocket::new(&context);
+            let mut source = PushSocket::new(&context);
+            source.connect(front.bind(transport.wildcard()).unwrap()).unwrap();
+            let mut back = limit(PushSocket::builder(&context)).build().unwrap();
+            let mut sink = PullSocket::new(&context);
+            sink.connect(back.bind(transport.wildcard()).unwrap()).unwrap();
+            for number in 0..100 {
+                send_number(&mut source, number);
+                send(&mut source, ["with", "two parts"]);
+                send(&mut source, too_large.clone());
+            }
+            // So that they lie one behind the other.
+            wait_until("all have come", || front.stats().received.waiting == 300);
+            let proxy = Proxy::streamer(front, back).spawn().unwrap();
+            for number in 0..100 {
+                assert_eq!(receive_number(&mut sink), number);
+                assert_eq!(receive(&mut sink), Message::from(["with", "two parts"]));
+            }
+            let flow = proxy.stop().unwrap().stats.front_to_back;
+            assert_eq!((flow.messages, flow.bytes, flow.too_large), (200, 100 * (4 + 13), 100));
+            assert_eq!(sink.try_recv(), Err(TryRecvError::Empty));
+        }
+    }
+
     /// A sink that takes nothing holds back the source, and nothing is lost when it goes on.
     fn a_slow_sink_holds_back_the_source(transport) {
         let context = Context::new();
