@@ -13,8 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use zerowire::{
-    Context, DealerSocket, Event, Message, Monitor, PubSocket, PullSocket, PushSocket, RepSocket, ReqSocket,
-    RouterSocket, Selector, SubSocket,
+    Context, DealerSocket, Event, Message, Monitor, Proxy, PubSocket, PullSocket, PushSocket, RepSocket,
+    ReqSocket, RouterSocket, Selector, SubSocket,
 };
 
 /// The system's allocator, and how often and how much it was asked for.
@@ -190,6 +190,53 @@ fn a_small_message_over_tcp_allocates_nothing() {
 fn a_small_message_over_ipc_allocates_nothing() {
     alone("a_small_message_over_ipc_allocates_nothing", || {
         assert_nothing_allocated("ipc://*")
+    });
+}
+
+/// A streamer passes on the frames of messages that need not be looked into. Only where the memory that was read into ends in
+/// the middle of a message, that one has to be taken out, and would take memory of its own.
+#[test]
+fn most_messages_through_a_streamer_allocate_nothing() {
+    alone("most_messages_through_a_streamer_allocate_nothing", || {
+        const BURSTS: u64 = 500;
+        const BURST: u64 = 100;
+        /// Longer than what a message holds inline.
+        const FRAME: &[u8; 202] = &{
+            let mut frame = [7; 202];
+            (frame[0], frame[1]) = (0, 200);
+            frame
+        };
+        let context = Context::new();
+        let front = PullSocket::builder(&context).heartbeat(Duration::ZERO);
+        let back = PushSocket::builder(&context).heartbeat(Duration::ZERO);
+        let (mut front, mut back) = (front.build().unwrap(), back.build().unwrap());
+        let source = front.bind("tcp://127.0.0.1:*").unwrap().to_string();
+        let sink = back.bind("tcp://127.0.0.1:*").unwrap().to_string();
+        let proxy = Proxy::streamer(front, back).spawn().unwrap();
+        let (mut source, mut sink) = (raw_peer(&source, PUSH_READY), raw_peer(&sink, PULL_READY));
+        let burst = FRAME.repeat(BURST as usize);
+        let mut passed_on = vec![0; burst.len()];
+        let mut exchange = || {
+            for _ in 0..BURSTS {
+                source.write_all(&burst).unwrap();
+                sink.read_exact(&mut passed_on).unwrap();
+                assert!(passed_on == burst);
+            }
+        };
+        exchange();
+        let before = ALLOCATIONS.load(Ordering::SeqCst);
+        exchange();
+        let count = ALLOCATIONS.load(Ordering::SeqCst) - before;
+        println!(
+            "{count} allocations for {} messages through a streamer",
+            BURSTS * BURST
+        );
+        assert!(count < BURSTS * BURST / 2, "{count} allocations");
+        let flow = proxy.stop().unwrap().stats.front_to_back;
+        assert_eq!(
+            (flow.messages, flow.bytes),
+            (2 * BURSTS * BURST, 2 * BURSTS * BURST * 200)
+        );
     });
 }
 

@@ -29,7 +29,7 @@ pub struct ProxyControl {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    /// Notified when `phase` changes.
+    /// Notified when `phase` or `wanted` changes.
     changed: Condvar,
 }
 
@@ -150,7 +150,8 @@ impl ProxyControl {
     /// on waiting.
     ///
     /// Blocks for the rest of the proxy's turn, a fraction of a millisecond as a rule: when it returns, no message is taken any
-    /// more, and [`stats`](Self::stats) stand still. Does nothing if the proxy has ended, or was told to stop.
+    /// more, and [`stats`](Self::stats) stand still, unless another thread has ended the pause meanwhile. Does nothing if the
+    /// proxy has ended, or was told to stop.
     pub fn pause(&self) {
         let mut state = self.tell(Wanted::Pause);
         while state.phase == Phase::Running && state.wanted == Wanted::Pause {
@@ -183,8 +184,10 @@ impl ProxyControl {
 
     fn tell(&self, wanted: Wanted) -> MutexGuard<'_, State> {
         let mut state = self.state();
-        if state.wanted != Wanted::Stop {
+        if state.wanted != Wanted::Stop && state.wanted != wanted {
             state.wanted = wanted;
+            // Who waits for a pause that was ended before it began would wait for the next one.
+            self.shared.changed.notify_all();
         }
         if let Some(thread) = &state.thread {
             thread.unpark();
@@ -229,5 +232,41 @@ impl Drop for Entered {
         state.phase = Phase::Still;
         state.thread = None;
         self.0.shared.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// However long the proxy is in its turn: it need not notice a pause that is over.
+    #[test]
+    fn who_waits_for_a_pause_goes_on_when_another_thread_ends_it() {
+        for end in [ProxyControl::resume, ProxyControl::stop] {
+            let control = ProxyControl::new();
+            let entered = control.enter();
+            assert_eq!(entered.turn(&ProxyStats::default()), Wanted::Run);
+            let (done, is_done) = channel();
+            let pausing = thread::spawn({
+                let control = control.clone();
+                move || {
+                    control.pause();
+                    done.send(())
+                }
+            });
+            // It gives the lock back when it sleeps, and not before: whoever sees what it wants knows that it does.
+            while control.state().wanted != Wanted::Pause {
+                thread::yield_now();
+            }
+            end(&control);
+            let result = is_done.recv_timeout(Duration::from_secs(10));
+            // Its end is the end of waiting for it, also if the test fails.
+            drop(entered);
+            pausing.join().unwrap().unwrap();
+            assert_eq!(result, Ok(()));
+        }
     }
 }

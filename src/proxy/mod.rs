@@ -625,7 +625,7 @@ mod tests {
         }
 
         fn arrived(&mut self) -> Arrived {
-            Arrived::some(self.0.lock().unwrap().incoming.len() as u64)
+            Arrived::Some(self.0.lock().unwrap().incoming.len() as u64)
         }
 
         fn next_arrived(&mut self, arrived: &mut Arrived) -> Option<Message> {

@@ -246,13 +246,27 @@ impl Source for XPubSocket {
     }
 
     fn arrived(&mut self) -> Arrived {
-        // Also says whether something was found and not taken yet.
-        let found = usize::from(self.look().is_ok());
-        let waiting = self.publisher.send.route.news.as_ref().map_or(0, News::most);
-        Arrived::some((found + waiting) as u64)
+        self.publisher.upstream.arrived_unheard()
     }
 
+    /// What it has received is partly heard and partly not: it is heard in portions, and only while there is room for news.
+    /// How much of it can be taken turns out at the end, because news may cancel each other.
     fn next_arrived(&mut self, arrived: &mut Arrived) -> Option<Message> {
+        while let Arrived::Unheard(unheard) = arrived {
+            if self.publisher.upstream.has_heard(unheard) {
+                let news = self.publisher.send.route.news.as_ref();
+                let most = usize::from(self.found.is_some()) + news.map_or(0, News::most);
+                *arrived = Arrived::Some(most as u64);
+                break;
+            }
+            if let Some(message) = self.next() {
+                return Some(message);
+            }
+            if !self.publisher.upstream.has_current() {
+                // What is left of it, nobody will hear.
+                unheard.clear();
+            }
+        }
         arrived.take_one().then(|| self.next())?
     }
 }
@@ -343,5 +357,42 @@ impl Sink for XSubSocket {
             Err(SendError::TooLarge(_)) => Given::TooLarge,
             Err(error) => Given::Over(error.into_message()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Context;
+
+    /// A subscriber that goes on talking neither takes the place of what others have said before, nor is heard to its end.
+    #[test]
+    fn what_has_come_is_taken_though_others_go_on() {
+        let context = Context::new();
+        let mut xpub = XPubSocket::builder(&context).receive_hwm(5).build().unwrap();
+        xpub.bind("inproc://what-has-come").unwrap();
+        let [mut early, mut late] = [(); 2].map(|()| {
+            let mut xsub = XSubSocket::builder(&context).send_hwm(10_000).build().unwrap();
+            xsub.connect("inproc://what-has-come").unwrap();
+            xsub
+        });
+        for number in 0..100 {
+            early.send(format!("early {number}")).unwrap();
+        }
+        let mut arrived = xpub.arrived();
+        for number in 0..10_000 {
+            late.send(format!("late {number}")).unwrap();
+        }
+        let taken: Vec<String> = std::iter::from_fn(|| xpub.next_arrived(&mut arrived))
+            .map(|message| message.to_str().unwrap().to_owned())
+            .collect();
+        let (before, after): (Vec<&str>, Vec<&str>) = taken
+            .iter()
+            .map(String::as_str)
+            .partition(|text| text.starts_with("early"));
+        let expected: Vec<String> = (0..100).map(|number| format!("early {number}")).collect();
+        assert_eq!(before, expected);
+        // It has its turn as often as the other one, and what was heard then is taken.
+        assert!((50..=100 + 5).contains(&after.len()), "{} late ones", after.len());
     }
 }

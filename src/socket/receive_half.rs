@@ -83,21 +83,23 @@ pub(crate) enum Departure {
     Peer { pipe: PipeId },
 }
 
-/// Peers, and how many messages may be taken from each.
+/// What a socket has received at one moment, and what of it is still to be taken.
 #[derive(Debug)]
-pub(crate) struct Arrived(Vec<(usize, u64)>);
+pub(crate) enum Arrived {
+    /// Keys of peers, and how many messages may be taken from each.
+    From(Vec<(usize, u64)>),
+    /// Peers that are heard before anything can be taken, and how many messages each had sent in all.
+    Unheard(Vec<(PipeId, u64)>),
+    /// So many messages, of which it does not matter whose they are.
+    Some(u64),
+}
 
 impl Arrived {
-    /// So many messages, of which it does not matter whose they are.
-    pub(crate) fn some(messages: u64) -> Arrived {
-        Arrived(vec![(0, messages)])
-    }
-
-    /// Takes note that one of them is taken. False if all have been.
+    /// Takes note that one of so many messages is taken. False if all have been.
     pub(crate) fn take_one(&mut self) -> bool {
-        match self.0.last_mut() {
-            Some((_, most)) if *most > 0 => {
-                *most -= 1;
+        match self {
+            Arrived::Some(left) if *left > 0 => {
+                *left -= 1;
                 true
             }
             _ => false,
@@ -551,7 +553,27 @@ impl ReceiveHalf {
     pub(crate) fn arrived(&mut self) -> Arrived {
         self.collect();
         let waiting = |(key, entry): (usize, &Entry)| (key, entry.pipe.counts().waiting());
-        Arrived(self.pipes.iter().map(waiting).collect())
+        Arrived::From(self.pipes.iter().map(waiting).collect())
+    }
+
+    /// What has come at this moment, for a socket that [hears](Self::has_heard) it before something can be taken.
+    pub(crate) fn arrived_unheard(&mut self) -> Arrived {
+        self.collect();
+        let sent = |(_, entry): (usize, &Entry)| (entry.pipe.id(), entry.pipe.counts().handed);
+        Arrived::Unheard(self.pipes.iter().map(sent).collect())
+    }
+
+    /// Whether so many messages of each of these peers were taken out of its pipe, as far as it is still there. Forgets those
+    /// of which that is true.
+    pub(crate) fn has_heard(&self, unheard: &mut Vec<(PipeId, u64)>) -> bool {
+        while let Some((pipe, sent)) = unheard.last() {
+            let key = self.keys.get(pipe);
+            if key.is_some_and(|&key| self.pipes[key].pipe.counts().taken < *sent) {
+                return false;
+            }
+            unheard.pop();
+        }
+        true
     }
 
     /// Takes the next of these messages, from one peer after the other, and says what a ROUTER calls that.
@@ -559,13 +581,16 @@ impl ReceiveHalf {
         if let Some(message) = self.take_held() {
             return Some((None, message));
         }
-        while let Some((key, left)) = arrived.0.last_mut() {
+        let Arrived::From(peers) = arrived else {
+            return None;
+        };
+        while let Some((key, left)) = peers.last_mut() {
             let Some(entry) = self.pipes.get_mut(*key) else {
-                arrived.0.pop();
+                peers.pop();
                 continue;
             };
             if *left == 0 || !entry.pipe.is_filled() {
-                arrived.0.pop();
+                peers.pop();
                 continue;
             }
             *left -= 1;

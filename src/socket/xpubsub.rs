@@ -48,7 +48,7 @@ use crate::pipe::inbox::Watching;
 pub struct XPubSocket {
     pub(super) publisher: Publisher,
     /// Found by `look`, to be taken.
-    found: Option<Message>,
+    pub(super) found: Option<Message>,
     /// Whether there is something to receive, for those who wait without holding the socket.
     gauge: Gauge,
 }
