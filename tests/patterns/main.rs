@@ -18,6 +18,7 @@ mod forwarding;
 mod heartbeats;
 mod high_water_mark;
 mod hostile_peers;
+mod kernel;
 mod mistakes;
 mod monitoring;
 mod pairs;

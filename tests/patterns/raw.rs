@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
 
 use socket2::SockRef;
 
@@ -152,6 +153,14 @@ impl Raw {
     /// Asks for a kernel buffer of about so many bytes, from before the handshake if it is to have an effect.
     pub fn set_receive_buffer(&self, bytes: usize) {
         self.socket().set_recv_buffer_size(bytes).unwrap();
+    }
+
+    pub fn set_send_buffer(&self, bytes: usize) {
+        self.socket().set_send_buffer_size(bytes).unwrap();
+    }
+
+    pub fn set_write_timeout(&self, timeout: Duration) {
+        self.socket().set_write_timeout(Some(timeout)).unwrap();
     }
 
     pub fn set_nonblocking(&self) {
