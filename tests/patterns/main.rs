@@ -29,6 +29,7 @@ mod raw;
 mod reconnecting;
 mod regressions;
 mod requests;
+mod room;
 mod routing;
 mod selecting;
 mod shutting_down;
