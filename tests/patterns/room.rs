@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use zerowire::{
     Context, DealerSocket, Message, PairSocket, PubSocket, PullSocket, PushSocket, RepSocket, ReqSocket,
@@ -72,6 +72,48 @@ fn no_room_is_overlooked_among_sockets_of_all_types() {
             assert!(source.waits > 0, "lane {lane} has always had room");
         }
         assert_eq!(taken.load(Ordering::Relaxed), LANES as u32 * EACH);
+    });
+}
+
+/// Room that comes at the very moment when a sender has found none and is about to wait: who takes does nothing else, so that
+/// it happens often.
+#[test]
+fn room_that_comes_while_it_is_asked_for_is_not_overlooked() {
+    const MESSAGES: u32 = 50_000;
+    // Where both threads have to share a processor with others, so many take too long.
+    const TIME: Duration = Duration::from_secs(1);
+    with_deadline(|| {
+        for kind in 0..KINDS {
+            let context = Context::new();
+            let mut selector = Selector::new();
+            let lane = lane(&context, kind, Transport::Inproc, kind, &mut selector);
+            let (mut try_send, mut takers) = (lane.try_send, lane.takers);
+            let start = Instant::now();
+            let goal = Arc::new(AtomicU32::new(u32::MAX));
+            let taker = thread::spawn({
+                let goal = goal.clone();
+                move || {
+                    let mut taken = 0;
+                    while taken < goal.load(Ordering::Relaxed) && start.elapsed() < TEST_DEADLINE {
+                        for take in &mut takers {
+                            taken += u32::from(take().is_some());
+                        }
+                    }
+                    taken
+                }
+            });
+            let mut sent = 0;
+            while sent < MESSAGES && start.elapsed() < TIME {
+                if try_send(sent) {
+                    sent += 1;
+                } else {
+                    let ready = selector.wait_timeout(DEADLINE).unwrap();
+                    assert!(!ready.is_empty(), "kind {kind} had no room again after {sent}");
+                }
+            }
+            goal.store(sent, Ordering::Relaxed);
+            assert_eq!(taker.join().unwrap(), sent);
+        }
     });
 }
 
