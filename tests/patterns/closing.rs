@@ -1,16 +1,18 @@
 //! What was accepted is delivered, what is closed is free, and nothing hangs.
 
+use std::io::Read;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use zerowire::{
-    ConnectError, Context, DetachError, Event, PullSocket, PushSocket, TryRecvError, TrySendError,
+    ConnectError, Context, DealerSocket, DetachError, Event, Monitor, PullSocket, PushSocket, Reason,
+    TryRecvError, TrySendError,
 };
 
-use crate::raw::Raw;
+use crate::raw::{Raw, frame};
 use crate::support::{
-    DEADLINE, ipc_path, pattern, receive, receive_number, send, send_number, wait_for, wait_for_end,
-    wait_for_handshake, wait_until, within,
+    DEADLINE, Transport, ipc_path, pattern, receive, receive_number, send, send_number, wait_for,
+    wait_for_end, wait_for_handshake, wait_until, within,
 };
 use crate::{on_every_transport, on_every_wire};
 
@@ -397,6 +399,95 @@ on_every_wire! {
         assert!(slow.read_to_hang_up().is_empty());
     }
 
+    /// A peer that takes its time gets everything, though that takes longer than linger: every message renews it.
+    fn a_reader_that_pauses_gets_all_messages_of_a_dropped_push(transport) {
+        let messages = (0..PORTIONS).map(|number| pattern(PORTION_BYTES, number)).collect();
+        is_delivered_to_a_reader_that_pauses(transport, messages);
+    }
+
+    /// The same within one message, in the time of which none is finished.
+    fn a_reader_that_pauses_gets_a_large_message_of_a_dropped_push(transport) {
+        let messages = vec![pattern(PORTION_BYTES * usize::from(PORTIONS), 1)];
+        is_delivered_to_a_reader_that_pauses(transport, messages);
+    }
+
+    /// A peer that makes progress for ever holds nobody for longer than the whole of the time, and what it did not get by then
+    /// is told.
+    fn a_trickling_reader_does_not_hang_the_end(transport) {
+        const COUNT: u8 = 100;
+        let (linger, linger_max) = (Duration::from_secs(1), Duration::from_millis(1500));
+        let context = Context::new();
+        let (push, mut reader) = push_and_slow_peer(transport, &context, linger, linger_max);
+        let (mut push, monitor) = push;
+        for number in 0..COUNT {
+            send(&mut push, pattern(PORTION_BYTES, number));
+        }
+        let start = Instant::now();
+        drop(push);
+        let reader = thread::spawn(move || {
+            let mut stream = Vec::new();
+            let mut portion = vec![0; PORTION_BYTES];
+            loop {
+                match reader.read(&mut portion) {
+                    Ok(0) => return stream,
+                    Ok(count) => stream.extend_from_slice(&portion[..count]),
+                    Err(error) => panic!("not the end of the stream: {error}"),
+                }
+                pause();
+            }
+        });
+        let report = context.shutdown(DEADLINE);
+        assert!(start.elapsed() >= linger_max, "{:?}", start.elapsed());
+        let reason = wait_for(&monitor, "disconnected", |event| match event {
+            Event::Disconnected { reason, .. } => Some(reason.clone()),
+            _ => None,
+        });
+        let messages = report.messages();
+        assert_eq!(reason, Reason::LingerExpired { messages });
+        let stream = reader.join().unwrap();
+        let frames: Vec<u8> = (0..COUNT).flat_map(|number| frame(0, &pattern(PORTION_BYTES, number))).collect();
+        assert!(frames.starts_with(&stream));
+        // What the kernel has taken arrives after the end, and perhaps half a message.
+        let whole = stream.len() / frame(0, &pattern(PORTION_BYTES, 0)).len();
+        assert_eq!(whole as u64 + messages, COUNT.into());
+        assert!(messages > 0);
+    }
+
+    /// Closing a connection while something has come that nobody has read would reset it, and destroy what the other side has
+    /// not read yet: the socket reads on until its peer has seen the end.
+    fn what_was_not_received_destroys_nothing_that_was_sent(transport) {
+        const COUNT: u8 = 100;
+        let context = Context::new();
+        let mut dealer = DealerSocket::builder(&context)
+            .receive_hwm(1)
+            .send_buffer(1 << 20)
+            .build()
+            .unwrap();
+        let monitor = dealer.monitor();
+        let endpoint = dealer.bind(transport.wildcard()).unwrap();
+        let mut raw = Raw::connect(&endpoint.to_string());
+        // Most of what the dealer sends is still in its own kernel buffer when it closes.
+        raw.set_receive_buffer(4096);
+        raw.shake_hands("DEALER");
+        wait_for_handshake(&monitor);
+        // However they are cut, zeros are empty messages.
+        let flood = [0; 65_536];
+        raw.fill_with(&flood);
+        wait_until("the dealer reads no more", || dealer.stats().received.received > 0);
+        raw.fill_with(&flood);
+        for number in 0..COUNT {
+            send(&mut dealer, pattern(1000, number));
+        }
+        wait_until("the kernel has all", || dealer.stats().sent.handed_over == COUNT.into());
+        drop(dealer);
+        for number in 0..COUNT {
+            assert!(raw.read_message() == [pattern(1000, number)]);
+        }
+        assert_eq!(raw.read(&mut [0]).expect("the end of the stream"), 0);
+        drop(raw);
+        assert!(context.shutdown(DEADLINE).is_complete());
+    }
+
     /// Nobody is accepted any more at an endpoint that was unbound.
     fn nobody_is_accepted_after_unbinding(transport) {
         let context = Context::new();
@@ -429,4 +520,66 @@ on_every_wire! {
             assert!(!ipc_path(&endpoint).exists());
         }
     }
+}
+
+/// What a slow reader reads at a time, and how much that is in all.
+const PORTION_BYTES: usize = 256 * 1024;
+const PORTIONS: u8 = 35;
+
+/// The slowness of slow readers, which is what their tests are about. Nothing is waited for.
+fn pause() {
+    thread::sleep(Duration::from_millis(100));
+}
+
+/// A bound PUSH with its monitor, and its only peer, with so little room between them that who reads slowly is waited for.
+fn push_and_slow_peer(
+    transport: Transport,
+    context: &Context,
+    linger: Duration,
+    linger_max: Duration,
+) -> ((PushSocket, Monitor), Raw) {
+    const KERNEL_BYTES: usize = 64 * 1024;
+    let mut push = PushSocket::builder(context)
+        .linger(linger)
+        .linger_max(linger_max)
+        .send_buffer(KERNEL_BYTES)
+        .build()
+        .unwrap();
+    let monitor = push.monitor();
+    let endpoint = push.bind(transport.wildcard()).unwrap();
+    let mut peer = Raw::connect(&endpoint.to_string());
+    peer.set_receive_buffer(KERNEL_BYTES);
+    peer.shake_hands("PULL");
+    wait_for_handshake(&monitor);
+    ((push, monitor), peer)
+}
+
+/// Sends the messages to a peer that needs much longer than linger for all of them, and less than that for each portion.
+fn is_delivered_to_a_reader_that_pauses(transport: Transport, messages: Vec<Vec<u8>>) {
+    let linger = Duration::from_secs(2);
+    let context = Context::new();
+    let ((mut push, monitor), mut reader) = push_and_slow_peer(transport, &context, linger, DEADLINE);
+    for message in &messages {
+        send(&mut push, message.clone());
+    }
+    let start = Instant::now();
+    drop(push);
+    let mut portion = vec![0; PORTION_BYTES];
+    for message in messages {
+        let (_, bytes) = reader.read_header();
+        assert_eq!(bytes, message.len());
+        for expected in message.chunks(PORTION_BYTES) {
+            pause();
+            reader.read_exact(&mut portion).expect("what was accepted");
+            assert!(portion == expected);
+        }
+    }
+    assert!(reader.read_to_hang_up().is_empty());
+    assert!(start.elapsed() > linger, "{:?} is too fast", start.elapsed());
+    drop(reader);
+    let reason = wait_for(&monitor, "disconnected", |event| match event {
+        Event::Disconnected { reason, .. } => Some(reason.clone()),
+        _ => None,
+    });
+    assert_eq!(reason, Reason::Closed);
 }

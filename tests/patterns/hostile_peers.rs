@@ -4,7 +4,7 @@
 use std::io::{ErrorKind, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use zerowire::{
     Builder, Context, Event, Message, Monitor, ProtocolError, PullSocket, PushSocket, Reason, SocketType,
@@ -388,6 +388,42 @@ on_every_wire! {
         let mut good = listener.accept();
         good.shake_hands("PULL");
         assert_eq!(good.read_message(), [b"kept"]);
+    }
+
+    /// So is one that accepts and says nothing: who dialed gives up on it, at whatever point its silence begins.
+    fn a_silent_server_is_given_up_on_and_tried_again(transport) {
+        let limit = Duration::from_millis(50);
+        let context = Context::new();
+        let endpoint = transport.fresh();
+        let listener = crate::raw::RawListener::bind(&endpoint);
+        let mut push = PushSocket::builder(&context)
+            .connect_timeout(Duration::from_secs(3600))
+            .handshake_timeout(limit)
+            .reconnect_min(Duration::from_millis(1))
+            .reconnect_max(Duration::from_millis(10))
+            .build()
+            .unwrap();
+        let monitor = push.monitor();
+        let start = Instant::now();
+        push.connect(endpoint.as_str()).unwrap();
+        send(&mut push, "kept");
+        let all = [greeting(), ready("PULL")].concat();
+        for (round, end) in [0, 1, 64, all.len() - 1].into_iter().enumerate() {
+            let mut raw = listener.accept();
+            // On a busy machine it may have been given up already.
+            raw.send_if_taken(&all[..end]);
+            let reason = wait_for(&monitor, "handshake failed", |event| match event {
+                Event::HandshakeFailed { reason, .. } => Some(reason.clone()),
+                Event::ConnectFailed { reason, .. } => panic!("{reason}"),
+                _ => None,
+            });
+            assert_eq!(reason, Reason::HandshakeTimeout(limit));
+            assert!(start.elapsed() >= limit * (round as u32 + 1));
+            wait_for(&monitor, "retrying", |event| matches!(event, Event::Retrying { .. }).then_some(()));
+            raw.read_to_hang_up();
+        }
+        let sent = push.stats().sent;
+        assert_eq!((sent.waiting, sent.dropped.total()), (1, 0));
     }
 
     /// Silence is given up on, at whatever point of the handshake it begins.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use zerowire::{
     BindError, ConnectError, Context, DealerSocket, Endpoint, EndpointError, Event, OptionError, PairSocket,
-    PullSocket, PushSocket, Reason, TrySendError,
+    PullSocket, PushSocket, Reason, TcpKeepalive, TrySendError,
 };
 
 use crate::raw::{Raw, RawListener};
@@ -159,18 +159,89 @@ fn options_out_of_range_are_refused_by_name() {
         ),
     ];
     for (result, name, value) in refused {
-        let error = result.unwrap_err();
-        let OptionError::OutOfRange { option, .. } = &error else {
-            panic!("{error:?}")
-        };
-        assert_eq!(*option, name);
-        assert!(
-            error
-                .to_string()
-                .contains(&format!("{name} is {value}, allowed is")),
-            "{error}"
-        );
+        assert_refused(result, name, value);
     }
+}
+
+/// The same of what the kernel is told.
+#[test]
+fn options_of_the_kernel_out_of_range_are_refused_by_name() {
+    let context = Context::new();
+    let keepalive = |idle, interval, probes| {
+        let (idle, interval) = (Duration::from_secs(idle), Duration::from_secs(interval));
+        let keepalive = TcpKeepalive {
+            idle,
+            interval,
+            probes,
+        };
+        let builder = PullSocket::builder(&context).tcp_keepalive(keepalive);
+        builder.build().map(drop)
+    };
+    let user_timeout = |timeout| {
+        let builder = PullSocket::builder(&context).tcp_user_timeout(timeout);
+        builder.build().map(drop)
+    };
+    let send_buffer = |bytes| {
+        let builder = PullSocket::builder(&context).send_buffer(bytes);
+        builder.build().map(drop)
+    };
+    let receive_buffer = |bytes| {
+        let builder = PullSocket::builder(&context).receive_buffer(bytes);
+        builder.build().map(drop)
+    };
+    let refused = [
+        (keepalive(0, 1, 1), "tcp_keepalive idle", "0ns"),
+        (keepalive(32_768, 1, 1), "tcp_keepalive idle", "32768s"),
+        (keepalive(1, 0, 1), "tcp_keepalive interval", "0ns"),
+        (keepalive(1, 32_768, 1), "tcp_keepalive interval", "32768s"),
+        (keepalive(1, 1, 0), "tcp_keepalive probes", "0"),
+        (keepalive(1, 1, 128), "tcp_keepalive probes", "128"),
+        (
+            user_timeout(Duration::from_micros(999)),
+            "tcp_user_timeout",
+            "999µs",
+        ),
+        (
+            user_timeout(Duration::from_secs(86_401)),
+            "tcp_user_timeout",
+            "86401s",
+        ),
+        (send_buffer(0), "send_buffer", "0"),
+        (send_buffer((1 << 30) + 1), "send_buffer", "1073741825"),
+        (receive_buffer(0), "receive_buffer", "0"),
+        (receive_buffer((1 << 30) + 1), "receive_buffer", "1073741825"),
+    ];
+    // The ends of the ranges are allowed.
+    for allowed in [
+        keepalive(1, 1, 1),
+        keepalive(32_767, 32_767, 127),
+        user_timeout(Duration::from_millis(1)),
+        user_timeout(Duration::from_secs(86_400)),
+        send_buffer(1),
+        send_buffer(1 << 30),
+        receive_buffer(1),
+        receive_buffer(1 << 30),
+    ] {
+        assert_eq!(allowed, Ok(()));
+    }
+    for (result, name, value) in refused {
+        assert_refused(result, name, value);
+    }
+}
+
+#[track_caller]
+fn assert_refused(result: Result<(), OptionError>, name: &str, value: &str) {
+    let error = result.unwrap_err();
+    let OptionError::OutOfRange { option, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(*option, name);
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("{name} is {value}, allowed is")),
+        "{error}"
+    );
 }
 
 on_every_transport! {

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
 
 use socket2::SockRef;
 
@@ -122,10 +123,7 @@ impl Raw {
 
     /// Whether something has come that was not read yet.
     pub fn has_bytes(&self) -> bool {
-        let socket = match self {
-            Raw::Tcp(stream) => SockRef::from(stream),
-            Raw::Unix(stream) => SockRef::from(stream),
-        };
+        let socket = self.socket();
         socket.set_nonblocking(true).unwrap();
         let found = socket.peek(&mut [MaybeUninit::uninit()]);
         socket.set_nonblocking(false).unwrap();
@@ -139,10 +137,43 @@ impl Raw {
         }
     }
 
+    /// Sends again and again, until neither the other side nor the kernel takes more.
+    pub fn fill_with(&mut self, bytes: &[u8]) {
+        self.socket().set_nonblocking(true).unwrap();
+        loop {
+            match self.write_all(bytes) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("the other side does not take it: {error}"),
+            }
+        }
+        self.socket().set_nonblocking(false).unwrap();
+    }
+
+    /// Asks for a kernel buffer of about so many bytes, from before the handshake if it is to have an effect.
+    pub fn set_receive_buffer(&self, bytes: usize) {
+        self.socket().set_recv_buffer_size(bytes).unwrap();
+    }
+
+    pub fn set_send_buffer(&self, bytes: usize) {
+        self.socket().set_send_buffer_size(bytes).unwrap();
+    }
+
+    pub fn set_write_timeout(&self, timeout: Duration) {
+        self.socket().set_write_timeout(Some(timeout)).unwrap();
+    }
+
     pub fn set_nonblocking(&self) {
         match self {
             Raw::Tcp(stream) => stream.set_nonblocking(true).unwrap(),
             Raw::Unix(stream) => stream.set_nonblocking(true).unwrap(),
+        }
+    }
+
+    fn socket(&self) -> SockRef<'_> {
+        match self {
+            Raw::Tcp(stream) => SockRef::from(stream),
+            Raw::Unix(stream) => SockRef::from(stream),
         }
     }
 

@@ -1,17 +1,20 @@
 //! Shutting a context down: what was accepted is delivered or reported, whoever waits is woken, and it ends in time.
 
-use std::thread;
+use std::path::Path;
+use std::sync::mpsc::channel;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use zerowire::{
     BindError, ConnectError, Context, DealerSocket, PairSocket, PubSocket, PullSocket, PushSocket, RecvError,
-    RecvTimeoutError, RepSocket, ReqSocket, RequestError, RouterSocket, SendError, SendToError, SocketType,
-    SubSocket, TryRecvError, TrySendError, WaitError, XPubSocket, XSubSocket,
+    RecvTimeoutError, RepSocket, ReqSocket, RequestError, RouterSocket, Selector, SendError, SendToError,
+    SocketType, SubSocket, TryRecvError, TrySendError, WaitError, XPubSocket, XSubSocket,
 };
 
 use crate::raw::Raw;
 use crate::support::{
-    DEADLINE, Transport, receive, receive_number, send, send_number, wait_for_handshake, with_deadline,
+    DEADLINE, Transport, receive, receive_number, send, send_number, wait_for_handshake, wait_until,
+    with_deadline,
 };
 use crate::{on_every_transport, on_every_wire};
 
@@ -30,19 +33,38 @@ on_every_transport! {
         req.connect(rep.bind(transport.wildcard()).unwrap()).unwrap();
         send(&mut req, "a question");
         assert_eq!(receive(&mut rep).as_bytes(), b"a question");
+        let mut selected = PullSocket::new(&context);
+        selected.bind(transport.wildcard()).unwrap();
+        let mut unconnected = PushSocket::new(&context);
         let waiting = [
-            thread::spawn(move || matches!(push.send("for nobody"), Err(SendError::Closed(_)))),
-            thread::spawn(move || pull.recv() == Err(RecvError::Closed)),
-            thread::spawn(move || req.recv_timeout(DEADLINE) == Err(RecvTimeoutError::Closed)),
-            thread::spawn(move || {
+            asleep(move || matches!(push.send("for nobody"), Err(SendError::Closed(_)))),
+            asleep(move || pull.recv() == Err(RecvError::Closed)),
+            asleep(move || req.recv_timeout(DEADLINE) == Err(RecvTimeoutError::Closed)),
+            asleep(move || {
                 subscriber.subscribe("").unwrap();
                 subscriber.wait_ready(DEADLINE) == Err(WaitError::Closed)
             }),
-            thread::spawn(move || publisher.wait_for_subscribers(1, DEADLINE) == Err(WaitError::Closed)),
-            thread::spawn(move || matches!(sender.send("for nobody"), Err(SendError::Closed(_)))),
-            thread::spawn(move || receiver.recv() == Err(RecvError::Closed)),
+            asleep(move || publisher.wait_for_subscribers(1, DEADLINE) == Err(WaitError::Closed)),
+            asleep(move || matches!(sender.send("for nobody"), Err(SendError::Closed(_)))),
+            asleep(move || receiver.recv() == Err(RecvError::Closed)),
+            // Sockets are ready to say that they will receive nothing more, and that they take nothing more.
+            asleep(move || {
+                let mut selector = Selector::new();
+                selector.receive((), &mut selected).unwrap();
+                while selected.try_recv() == Err(TryRecvError::Empty) {
+                    assert_ne!(selector.wait_timeout(DEADLINE).unwrap(), []);
+                }
+                selected.try_recv() == Err(TryRecvError::Closed)
+            }),
+            asleep(move || {
+                let mut selector = Selector::new();
+                selector.send((), &mut unconnected).unwrap();
+                while let Err(TrySendError::NoPeer(_)) = unconnected.try_send("for nobody") {
+                    assert_ne!(selector.wait_timeout(DEADLINE).unwrap(), []);
+                }
+                matches!(unconnected.try_send("for nobody"), Err(TrySendError::Closed(_)))
+            }),
         ];
-        // Whether they wait already when it comes makes no difference.
         let report = context.shutdown(DEADLINE);
         assert!(report.is_complete(), "{report}");
         for call in waiting {
@@ -300,4 +322,31 @@ fn a_shutdown_in_the_middle_of_everything_ends() {
             }
         }
     });
+}
+
+/// Starts a thread that makes a call, and returns when it sleeps in it, as far as that can be seen.
+fn asleep(call: impl FnOnce() -> bool + Send + 'static) -> JoinHandle<bool> {
+    let (tell, told) = channel();
+    let thread = thread::spawn(move || {
+        // Which of the threads this is, and from here on there is nothing else to wait for.
+        tell.send(std::fs::read_link("/proc/thread-self").ok()).unwrap();
+        call()
+    });
+    let Some(name) = told.recv().unwrap() else {
+        // Elsewhere than on Linux it makes its call before the shutdown, or while that goes on, or afterwards.
+        return thread;
+    };
+    // It sleeps for a moment, too, where it waits for a lock; the processor's clock tells whether it has moved since.
+    let status =
+        || std::fs::read_to_string(Path::new("/proc").join(&name).join("status")).unwrap_or_default();
+    let mut before = status();
+    let mut same = 0;
+    wait_until("the call sleeps", || {
+        let now = status();
+        let sleeps = now.lines().any(|line| line.starts_with("State:\tS"));
+        same = if sleeps && now == before { same + 1 } else { 0 };
+        before = now;
+        same > 20
+    });
+    thread
 }
