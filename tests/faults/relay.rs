@@ -573,7 +573,7 @@ fn bytes_that_find_no_room_are_seen() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let writer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (mut reader, _) = listener.accept().unwrap();
-    SockRef::from(&reader).set_recv_buffer_size(4096).unwrap();
+    SockRef::from(&writer).set_send_buffer_size(64 << 10).unwrap();
     writer.set_nonblocking(true).unwrap();
     let mut written = 0;
     while let Ok(count) = (&writer).write(&[7; 4096]) {
