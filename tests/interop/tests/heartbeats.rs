@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use zerowire::{Context, Event, PushSocket, SocketType};
+use zerowire::{Context, Event, PullSocket, PushSocket, SocketType};
 use zerowire_interop::{
     CALL_TIMEOUT, Cell, Deadline, Flow, Happening, Library, Libzmq, Peer, Place, ROLES, Scratch, Side,
     Transport, Watch, matrix,
@@ -127,6 +127,41 @@ fn a_busy_libzmq_is_not_given_up() {
             assert_eq!(Peer::recv(&mut pull), [number.to_be_bytes()]);
         }
         assert_eq!(ends, 0);
+    }
+}
+
+/// The other way round: it hears a PING of ours each second, while its own lie behind messages that nobody takes.
+#[test]
+fn a_busy_zerowire_is_not_given_up_by_libzmq() {
+    const COUNT: u32 = 1000;
+    const PATIENCE_MS: i32 = 2 * TIMEOUT_MS;
+    let _deadline = Deadline::start("a busy peer", 4 * CALL_TIMEOUT);
+    let transports = [Transport::Tcp, Transport::Ipc];
+    let mut connections = transports.map(|transport| {
+        let scratch = Scratch::new();
+        let mut push = Libzmq::new(SocketType::Push);
+        with_heartbeats(&push.socket, INTERVAL_MS);
+        push.socket
+            .set_heartbeat_timeout(PATIENCE_MS)
+            .expect("HEARTBEAT_TIMEOUT");
+        let watch = push.watch();
+        let endpoint = push.bind(&transport.fresh(&scratch));
+        let pull = PullSocket::builder(&Context::new()).receive_hwm(1);
+        let mut pull = pull.build().expect("options");
+        Peer::connect(&mut pull, &endpoint);
+        assert_eq!(watch.next(CALL_TIMEOUT), Some(Happening::HandshakeSucceeded));
+        for number in 0..COUNT {
+            Peer::send(&mut push, &[number.to_be_bytes().to_vec()]);
+        }
+        (scratch, push, pull, watch)
+    });
+    let end = Instant::now() + 2 * Duration::from_millis(PATIENCE_MS as u64);
+    for (_, _, pull, watch) in &mut connections {
+        assert_eq!(watch.next(end.saturating_duration_since(Instant::now())), None);
+        for number in 0..COUNT {
+            assert_eq!(Peer::recv(pull), [number.to_be_bytes()]);
+        }
+        assert_eq!(watch.next(Duration::ZERO), None);
     }
 }
 
