@@ -288,6 +288,15 @@ fn dealer(how: &str, endpoint: &str, name: &str, beats: [Duration; 2], commands:
                 wait_for_answers(&mut dealer);
                 say("answered");
             }
+            ("asks", _) => {
+                // It has nothing else to say.
+                let written = |dealer: &mut DealerSocket| -> u64 {
+                    dealer.peer_stats().iter().map(|peer| peer.bytes_written).sum()
+                };
+                let before = written(&mut dealer);
+                wait_until("a PING is sent", || written(&mut dealer) > before);
+                say("asked");
+            }
             _ => panic!("no such command: {command}"),
         }
     }

@@ -164,7 +164,8 @@ on_every_wire! {
             watchful.says("answered");
             // The other one owes an answer when time stands still.
             other.stop();
-            pass(2 * INTERVAL);
+            watchful.tell("asks");
+            watchful.says("asked");
             watchful.stop();
             pass(LONG_TIMEOUT + 10 * INTERVAL);
             other.go_on();
