@@ -67,7 +67,10 @@ impl Monitors {
 
     pub(crate) fn add(&self, capacity: usize) -> Monitor {
         let monitor = Monitor::new(capacity);
-        self.lock().monitors.push(Arc::downgrade(&monitor.events));
+        // In a child nothing is reported.
+        if !self.is_forked() {
+            self.lock().monitors.push(Arc::downgrade(&monitor.events));
+        }
         monitor
     }
 
@@ -81,11 +84,17 @@ impl Monitors {
 
     /// Reports an event of a connection.
     pub(crate) fn report_on(&self, trail: &Trail, event: impl FnOnce(Arc<Connection>) -> Event) -> Later {
+        if self.is_forked() {
+            return Later::default();
+        }
         self.tell(&mut self.lock(), Some(trail), || event(trail.connection.clone()))
     }
 
     /// Reports that messages flow on a connection, which the socket knows by this pipe.
     pub(crate) fn established(&self, pipe: PipeId, trail: &Trail) -> Later {
+        if self.is_forked() {
+            return Later::default();
+        }
         let mut observed = self.lock();
         observed.connections.insert(pipe, trail.clone());
         self.tell(&mut observed, Some(trail), || Event::HandshakeSucceeded {
@@ -95,6 +104,9 @@ impl Monitors {
 
     /// Reports that a connection has ended on which messages flowed. Nothing more can be told of it.
     pub(crate) fn ended(&self, pipe: PipeId, reason: Reason) -> Later {
+        if self.is_forked() {
+            return Later::default();
+        }
         let mut observed = self.lock();
         let Some(trail) = observed.connections.remove(&pipe) else {
             return Later::default();

@@ -78,6 +78,8 @@ struct Follower {
     /// As the connection reports it; at most `given`.
     sent: u64,
     acknowledged: u64,
+    /// What the peer says lies behind messages that nobody takes.
+    held_up: bool,
     /// It was given up, with changes that it was not given.
     outdated: bool,
 }
@@ -152,6 +154,7 @@ impl Interests {
             acknowledges,
             sent: known,
             acknowledged: known,
+            held_up: false,
             outdated: false,
         };
         self.lags.insert((follower.cancelled_given(), peer));
@@ -232,6 +235,14 @@ impl Interests {
     pub(crate) fn acknowledged(&mut self, peer: u64, number: u64) {
         if let Some(follower) = self.followers.get_mut(&peer) {
             follower.acknowledged = follower.acknowledged.max(number.min(follower.given));
+            follower.held_up = false;
+        }
+    }
+
+    /// Takes note that a peer cannot be heard for now, whatever it has to say: until it was heard again.
+    pub(crate) fn held_up(&mut self, peer: u64) {
+        if let Some(follower) = self.followers.get_mut(&peer) {
+            follower.held_up = true;
         }
     }
 
@@ -243,7 +254,8 @@ impl Interests {
             Told::Acknowledged
         };
         for follower in self.followers.values() {
-            let (reached, told) = if follower.acknowledges {
+            let is_silent = follower.held_up && follower.acknowledged < self.newest;
+            let (reached, told) = if follower.acknowledges && !is_silent {
                 (follower.acknowledged, Told::Acknowledged)
             } else {
                 (follower.sent, Told::Sent)

@@ -193,8 +193,9 @@ impl<R: Route> SendHalf<R> {
             }
             SendPipe::Latest(pipe) => {
                 self.tally.add_bytes(1, bytes);
-                pipe.put(message);
                 self.witness.saw(1);
+                // The one before is dropped here, which is its owner's code.
+                pipe.put(message);
                 return Ok(());
             }
         }
@@ -607,7 +608,9 @@ impl<R: Route> Counted for SendHalf<R> {
             sent.dropped.replaced += counts.replaced;
         }
         debug_assert!(sent.adds_up(), "{sent:?}");
-        self.witness.compare(sent.accepted);
+        if !self.context.is_forked() {
+            self.witness.compare(sent.accepted);
+        }
         sent
     }
 

@@ -22,6 +22,7 @@ use crate::mailbox::Over;
 use crate::message::Message;
 use crate::monitor::Monitor;
 use crate::pipe::inbox::{HeldWakes, hold_wakes, wake};
+use crate::pipe::sync::HomeMutex;
 use crate::routing::load_balancer::LoadBalancer;
 use crate::stats::Sent;
 #[cfg(unix)]
@@ -101,7 +102,7 @@ struct Shared<T> {
 
 #[derive(Default)]
 struct Waiters {
-    list: Mutex<List>,
+    list: HomeMutex<List>,
 }
 
 #[derive(Default)]
@@ -113,7 +114,7 @@ struct List {
 
 impl Waiters {
     fn list(&self) -> MutexGuard<'_, List> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+        self.list.lock()
     }
 }
 

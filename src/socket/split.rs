@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Instant;
 
@@ -11,6 +11,7 @@ use super::methods::{Incoming, Outgoing};
 use super::receive_half::{Nothing, ReceiveHalf};
 use super::send_half::{Refusal, Route, SendHalf};
 use crate::message::Message;
+use crate::pipe::sync::HomeMutex;
 
 /// A half of a socket that was taken apart.
 pub(crate) struct Kept<T: Part + Any + Send> {
@@ -30,7 +31,7 @@ struct Whole {
     _core: SocketCore,
     /// Halves that are not used any more. Their pipes have to stay: the other side would take their end for the end of the
     /// connection, which the other half still uses.
-    left: Mutex<Vec<Box<dyn Any + Send>>>,
+    left: HomeMutex<Vec<Box<dyn Any + Send>>>,
 }
 
 pub(crate) fn split<R>(
@@ -43,7 +44,7 @@ where
 {
     let whole = Arc::new(Whole {
         _core: core,
-        left: Mutex::default(),
+        left: HomeMutex::default(),
     });
     let send = Kept {
         half: Some(send),
@@ -76,7 +77,7 @@ impl<T: Part + Any + Send> Drop for Kept<T> {
     fn drop(&mut self) {
         if let Some(mut half) = self.half.take() {
             half.retire();
-            let mut left = self.whole.left.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut left = self.whole.left.lock();
             left.push(Box::new(half));
         }
     }

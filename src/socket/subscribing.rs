@@ -13,7 +13,8 @@ use crate::wire::error::printable;
 /// How far a subscriber's publishers know what it wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Told {
-    /// The subscriptions are on their way to at least one publisher that cannot say when they have arrived.
+    /// The subscriptions are on their way to at least one publisher that cannot say when they have arrived, or whose answer lies
+    /// behind messages: so many have come from it already that the high-water mark is reached.
     Sent,
     /// Every publisher has said that they have arrived.
     Acknowledged,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use zerowire::{
-    Context, DealerSocket, Event, Monitor, OptionError, PullSocket, PushSocket, Reason, SubSocket,
+    Context, DealerSocket, Event, Monitor, OptionError, PullSocket, PushSocket, Reason, SubSocket, Told,
 };
 
 use crate::raw::{COMMAND, Raw, RawListener, command, message, ready};
@@ -266,6 +266,34 @@ on_every_wire! {
         raw.send(&command("PONG", &again));
         subscriber.wait_ready(DEADLINE).unwrap();
         while read_ping(&mut raw) == again {}
+    }
+
+    /// A publisher that has much to say says it before it answers; who waits for the answer and takes none of it would wait for
+    /// ever, and is told so.
+    fn an_answer_behind_messages_is_not_waited_for(transport) {
+        const COUNT: u32 = 10;
+        let context = Context::new();
+        let endpoint = transport.fresh();
+        let listener = RawListener::bind(&endpoint);
+        let mut subscriber = SubSocket::builder(&context).receive_hwm(2).build().unwrap();
+        subscriber.subscribe("").unwrap();
+        subscriber.connect(endpoint.as_str()).unwrap();
+        let mut raw = listener.accept();
+        raw.shake_hands("PUB");
+        assert_eq!(raw.read_frame(), (COMMAND, b"\x09SUBSCRIBE".to_vec()));
+        let first = read_ping(&mut raw);
+        for number in 0..COUNT {
+            raw.send(&message(&[&number.to_be_bytes()]));
+        }
+        raw.send(&command("PONG", &first));
+        assert_eq!(subscriber.wait_ready(DEADLINE), Ok(Told::Sent));
+        for number in 0..COUNT {
+            assert_eq!(receive(&mut subscriber).as_bytes(), number.to_be_bytes());
+        }
+        let again = [&first[..], b"again"].concat();
+        while read_ping(&mut raw) != again {}
+        raw.send(&command("PONG", &again));
+        wait_until("it is heard", || subscriber.wait_ready(DEADLINE) == Ok(Told::Acknowledged));
     }
 }
 

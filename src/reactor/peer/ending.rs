@@ -82,7 +82,7 @@ impl Peer {
         } else {
             let reason = match lost {
                 // The socket counts no more.
-                1.. if self.closing.is_some() => Reason::Undelivered {
+                1.. if self.closing.is_some() || self.socket.is_closed() => Reason::Undelivered {
                     messages: lost,
                     cause: Box::new(reason),
                 },

@@ -34,6 +34,8 @@ pub(in crate::reactor) struct Telling {
     written: u64,
     up_to_date: bool,
     asked: Option<Asked>,
+    /// It was told that the answer lies behind messages.
+    held_up: bool,
     /// The newest change that the peer has said it took in.
     acknowledged: u64,
 }
@@ -160,6 +162,7 @@ impl Telling {
         } else {
             self.acknowledged = asked.number;
             self.asked = None;
+            self.held_up = false;
             socket.wanted().interests.acknowledged(pipe, self.acknowledged);
             if let Some(inbox) = &socket.receive {
                 inbox.ready(pipe);
@@ -169,6 +172,17 @@ impl Telling {
             }
         }
         drainer.owe_aside(&ping);
+    }
+
+    /// Takes note that the connection is not read, because the application takes no messages. Whoever waits for the answer before
+    /// they do would wait in vain.
+    pub(super) fn hold_up(&mut self, socket: &SocketLink, pipe: PipeId) {
+        if self.asked.is_some() && !std::mem::replace(&mut self.held_up, true) {
+            socket.wanted().interests.held_up(pipe);
+            if let Some(inbox) = &socket.receive {
+                inbox.ready(pipe);
+            }
+        }
     }
 
     /// Takes note that everything told so far is written.
