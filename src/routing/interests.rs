@@ -46,10 +46,12 @@ pub(crate) enum Progress {
 }
 
 /// How far the peers' knowledge of what this socket wants has come, all connections taken together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Told {
     /// There is no connection, or one that has something coming to it.
     NotYet,
+    /// Everything was sent, to one peer at least that cannot be heard for now.
+    HeldUp,
     /// Everything was sent, to one peer at least that has no way of saying that it took it in.
     Sent,
     /// Every peer said that it took in everything.
@@ -235,14 +237,13 @@ impl Interests {
     pub(crate) fn acknowledged(&mut self, peer: u64, number: u64) {
         if let Some(follower) = self.followers.get_mut(&peer) {
             follower.acknowledged = follower.acknowledged.max(number.min(follower.given));
-            follower.held_up = false;
         }
     }
 
-    /// Takes note that a peer cannot be heard for now, whatever it has to say: until it was heard again.
-    pub(crate) fn held_up(&mut self, peer: u64) {
+    /// Takes note that a peer cannot be heard for now, whatever it has to say, or that it can again.
+    pub(crate) fn held_up(&mut self, peer: u64, held_up: bool) {
         if let Some(follower) = self.followers.get_mut(&peer) {
-            follower.held_up = true;
+            follower.held_up = held_up;
         }
     }
 
@@ -254,18 +255,17 @@ impl Interests {
             Told::Acknowledged
         };
         for follower in self.followers.values() {
-            let is_silent = follower.held_up && follower.acknowledged < self.newest;
-            let (reached, told) = if follower.acknowledges && !is_silent {
-                (follower.acknowledged, Told::Acknowledged)
-            } else {
+            let (reached, told) = if !follower.acknowledges {
                 (follower.sent, Told::Sent)
+            } else if follower.held_up && follower.acknowledged < self.newest {
+                (follower.sent, Told::HeldUp)
+            } else {
+                (follower.acknowledged, Told::Acknowledged)
             };
             if reached < self.newest {
                 return Told::NotYet;
             }
-            if told == Told::Sent {
-                all = Told::Sent;
-            }
+            all = all.min(told);
         }
         all
     }

@@ -160,7 +160,7 @@ macro_rules! wait_ready_method {
             let deadline = Instant::now().checked_add(timeout);
             loop {
                 self.receive.collect();
-                if let Some(told) = self.subscriber.told() {
+                if let Some(told) = self.subscriber.told(self.receive.has_messages()) {
                     return Ok(told);
                 }
                 if let Some(over) = self.receive.over() {

@@ -537,6 +537,15 @@ impl ReceiveHalf {
         (self.items, self.ready) = (items, ready);
     }
 
+    /// Whether some peer's message waits to be received, whatever a filter makes of it.
+    pub(crate) fn has_messages(&self) -> bool {
+        self.held.is_some()
+            || self
+                .pipes
+                .iter()
+                .any(|(_, entry)| entry.pipe.counts().waiting() > 0)
+    }
+
     /// Whether there is a peer with this pipe, as far as it was heard of.
     pub(crate) fn knows(&self, pipe: PipeId) -> bool {
         self.keys.contains_key(&pipe)

@@ -99,7 +99,7 @@ impl Subscriber {
     }
 
     /// How far the publishers know what is wanted; nothing while one of them does not.
-    pub(crate) fn told(&self) -> Option<Told> {
+    pub(crate) fn told(&self, has_messages: bool) -> Option<Told> {
         // Asked without a lock held that is taken under that of the names.
         let is_followed = |pipe| self.core.link().wanted().interests.is_followed_by(pipe);
         if !self.core.is_connected(is_followed) {
@@ -110,6 +110,9 @@ impl Subscriber {
         match wanted.interests.told() {
             interests::Told::Acknowledged => Some(Told::Acknowledged),
             interests::Told::Sent => Some(Told::Sent),
+            // If there are none, it is read again in a moment.
+            interests::Told::HeldUp if has_messages => Some(Told::Sent),
+            interests::Told::HeldUp => None,
             interests::Told::NotYet if has_local && wanted.connections.is_empty() => Some(Told::Acknowledged),
             interests::Told::NotYet => None,
         }

@@ -153,7 +153,8 @@ on_every_transport! {
             assert_eq!(sent.accepted, accepted + dropped);
             assert_eq!(publisher.peer_stats()[0].full, sent.full);
             match slow {
-                SlowSubscriber::Fail => assert_eq!(sent.full, refused),
+                // Room may come just after it was found that there is none.
+                SlowSubscriber::Fail => assert!((refused..=refused + accepted).contains(&sent.full), "{sent:?}"),
                 // At least when it began to wait, and when it gave up.
                 _ => assert!(sent.full >= 2 * refused, "{sent:?}"),
             }

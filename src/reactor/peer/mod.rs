@@ -300,9 +300,7 @@ impl Peer {
                 return Err(reason);
             }
         };
-        if connection.paused {
-            self.telling.hold_up(&self.socket, self.pipe);
-        }
+        self.telling.hold_up(connection.paused, &self.socket, self.pipe);
         self.conflated.hand_over();
         let (mut dry, mut elsewhere) = (false, false);
         if std::mem::take(&mut self.write_wanted) || drainer.owes() > 0 {

@@ -34,7 +34,7 @@ pub(in crate::reactor) struct Telling {
     written: u64,
     up_to_date: bool,
     asked: Option<Asked>,
-    /// It was told that the answer lies behind messages.
+    /// The socket was told that the answer lies behind messages.
     held_up: bool,
     /// The newest change that the peer has said it took in.
     acknowledged: u64,
@@ -162,7 +162,6 @@ impl Telling {
         } else {
             self.acknowledged = asked.number;
             self.asked = None;
-            self.held_up = false;
             socket.wanted().interests.acknowledged(pipe, self.acknowledged);
             if let Some(inbox) = &socket.receive {
                 inbox.ready(pipe);
@@ -174,11 +173,11 @@ impl Telling {
         drainer.owe_aside(&ping);
     }
 
-    /// Takes note that the connection is not read, because the application takes no messages. Whoever waits for the answer before
-    /// they do would wait in vain.
-    pub(super) fn hold_up(&mut self, socket: &SocketLink, pipe: PipeId) {
-        if self.asked.is_some() && !std::mem::replace(&mut self.held_up, true) {
-            socket.wanted().interests.held_up(pipe);
+    /// Takes note whether the connection is not read, because the application takes no messages. Whoever waits for the answer
+    /// before they do would wait in vain.
+    pub(super) fn hold_up(&mut self, paused: bool, socket: &SocketLink, pipe: PipeId) {
+        if self.following && std::mem::replace(&mut self.held_up, paused) != paused {
+            socket.wanted().interests.held_up(pipe, paused);
             if let Some(inbox) = &socket.receive {
                 inbox.ready(pipe);
             }
