@@ -346,10 +346,7 @@ impl Publisher {
             // Nobody gets it before all can, because what is sent cannot be taken back. Who fails may wait for room after
             // that, as a proxy does.
             SlowSubscriber::Block(_) | SlowSubscriber::Fail => {
-                if !targets
-                    .iter()
-                    .all(|&key| send.make_room(key) || send.has_room(key))
-                {
+                if !targets.iter().all(|&key| send.make_room_or_ask(key)) {
                     return Err(Refusal::Full);
                 }
             }

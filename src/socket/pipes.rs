@@ -9,6 +9,16 @@ use crate::pipe::latest;
 use crate::stats::COUNTS;
 
 impl SendPipe {
+    /// Whether there is room, or some can be made at once. Asks for no word of room.
+    #[inline]
+    pub(crate) fn make_room(&mut self) -> bool {
+        match self {
+            SendPipe::Wire(pipe) => pipe.make_room(),
+            SendPipe::Inproc(pipe) => pipe.has_room(),
+            SendPipe::Latest(_) => true,
+        }
+    }
+
     /// Whether there is room; if not, the inbox will hear when there is.
     pub(crate) fn has_room(&mut self) -> bool {
         match self {

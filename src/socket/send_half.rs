@@ -223,17 +223,26 @@ impl<R: Route> SendHalf<R> {
         self.witness.saw(run.messages.into());
     }
 
-    /// Whether a peer has room, or can be given some at once. Asks for no word of room.
+    /// Whether a peer has room for a message, or can be given some at once. Asks for no word of room.
     #[inline]
     pub(crate) fn make_room(&mut self, key: usize) -> bool {
-        let Entry { pipe, fullness } = &mut self.pipes[key];
-        let has_room = match pipe {
-            SendPipe::Wire(pipe) => pipe.make_room(),
-            SendPipe::Inproc(pipe) => pipe.has_room(),
-            SendPipe::Latest(_) => true,
-        };
+        let has_room = self.pipes[key].pipe.make_room();
+        self.met(key, has_room)
+    }
+
+    /// As [`make_room`](Self::make_room); if there is none, the inbox will hear when there is.
+    #[inline]
+    pub(crate) fn make_room_or_ask(&mut self, key: usize) -> bool {
+        let pipe = &mut self.pipes[key].pipe;
+        let has_room = pipe.make_room() || pipe.has_room();
+        self.met(key, has_room)
+    }
+
+    /// Takes note of what a message has met at a peer.
+    #[inline]
+    fn met(&mut self, key: usize, has_room: bool) -> bool {
         if has_room {
-            fullness.is_full = false;
+            self.pipes[key].fullness.is_full = false;
         } else {
             self.found_full(key);
         }
