@@ -176,8 +176,9 @@ impl Telling {
     /// Takes note whether the connection is not read, because the application takes no messages. Whoever waits for the answer
     /// before they do would wait in vain.
     pub(super) fn hold_up(&mut self, paused: bool, socket: &SocketLink, pipe: PipeId) {
-        if self.following && std::mem::replace(&mut self.held_up, paused) != paused {
-            socket.wanted().interests.held_up(pipe, paused);
+        let held_up = paused && self.asked.is_some();
+        if std::mem::replace(&mut self.held_up, held_up) != held_up {
+            socket.wanted().interests.held_up(pipe, held_up);
             if let Some(inbox) = &socket.receive {
                 inbox.ready(pipe);
             }
